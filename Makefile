@@ -1,0 +1,77 @@
+# Every way to run this project. `make help` lists them.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core-installed
+FULL := $(VENV)/.full-installed
+MODEL := .cache/smollm2/.made
+PIP := $(BIN)/python -m pip install -qq -c constraints.txt
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo setup test test-fast lint format types bench-import bench-transformers train-tiny clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "benchmarks: $(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))"
+
+demo: $(if $(wildcard $(FULL)),$(FULL),$(CORE)) ## typed rows from a CSV file, by the embedded model
+	@sh examples/demo.sh $(BIN)/python
+
+setup: $(FULL) $(MODEL) ## the full environment, and a real model for the tests
+
+test: setup lint types ## everything: lint, types, all tests with coverage
+	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term
+
+test-fast: setup ## the tests that take no real model and no second
+	$(PYTEST) -q -m "not slow"
+
+lint: $(FULL) ## style, layers, sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/house/test_caps.py
+
+format: $(FULL) ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(FULL) ## pyright, strict for the package
+	$(BIN)/pyright
+
+bench-import: bench-importing
+bench-transformers: bench-generate # a script named transformers.py would hide the library
+
+bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-embedded`
+	$(BIN)/python benchmarks/$(subst -,_,$*).py
+
+train-tiny: $(FULL) ## train the embedded model anew, 70 minutes on one core (BANKING77=folder)
+	$(BIN)/python tools/train_tiny.py $(if $(BANKING77),--banking77 $(BANKING77))
+
+clean: ## remove what the tools leave; the environment and the test model stay
+	rm -rf build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	  .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+	  echo "typedllm needs Python 3.11 to 3.14, and '$(PYTHON)' is `$(PYTHON) --version 2>&1`;" \
+	    "name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(CORE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	@$(PIP) --no-compile -e .
+	@touch $@
+
+$(FULL): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(MODEL): tools/smollm2.py | $(FULL)
+	$(BIN)/python tools/smollm2.py $(@D)
+	@touch $@

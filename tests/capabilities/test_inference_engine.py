@@ -1,0 +1,168 @@
+"""One interface to the providers, row by row, as far as it is there."""
+# ruff: noqa: N802 - a test is named as its row
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from typedllm import LLM, EngineError, Policy, Sampling, Scripted, UsageError
+from typedllm.engines.table import engine_row
+from typedllm.records import Request
+
+RETRIES = {
+    "RETRY_ATTEMPTS": "3",
+    "RETRY_WAIT_EXPONENTIAL_MULTIPLIER": "0.02",
+    "RETRY_WAIT_EXPONENTIAL_MIN": "0.01",
+    "RETRY_WAIT_EXPONENTIAL_MAX": "0.03",
+}
+
+
+def down(times: int, **options: float) -> Scripted:
+    """A service that is out of order so many times, and then answers."""
+    busy = EngineError("busy", retryable=True, status=503, **options)
+    return Scripted([*[busy] * times, {"age": 25}])
+
+
+def test_E2_one_call() -> None:
+    with LLM("embedded") as llm:
+        result = llm.run("I am 25 years old.", {"age": "int"})
+        assert type(result.unwrap()["age"]) is int
+        assert result.usage.input_tokens > 0 and result.usage.output_tokens > 0
+
+
+def test_E3_many_in_parallel() -> None:
+    running, most = 0, 0
+
+    async def reply(request: Request) -> object:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return {"n": int(request.prompt[-1].text)}
+
+    results = LLM(Scripted(reply, capacity=5)).batch(map(str, range(50)), {"n": "int"})
+    assert results.values() == [{"n": n} for n in range(50)]
+    assert most == 5
+
+    prompts = ["a " * (1 + n % 5) for n in range(30)]
+    with LLM("embedded", engine_args={"rows": 4}) as llm:
+        answers = llm.batch(prompts, {"n": "int"})
+        alone = [llm.run(prompt, {"n": "int"}) for prompt in prompts[:5]]
+    assert answers.values() == [row.value for row in alone] * 6
+    assert [row.usage for row in answers] == [row.usage for row in alone] * 6
+
+
+def test_E4_sampling_parameters() -> None:
+    sampling = Sampling(
+        temperature=0.7,
+        top_p=0.9,
+        max_tokens=50,
+        stop=("\n",),
+        seed=7,
+        extra={"presence_penalty": 0.5, "min_p": 0.1},
+    )
+    engine = Scripted(["x"])
+    LLM(engine).call("Hello", sampling=sampling)
+    assert engine.requests[0].sampling == sampling  # whole, the extra options by name
+
+    with LLM("embedded") as llm:
+        limited = Sampling(max_tokens=30)
+        text = llm.call("Hello", sampling=limited)
+        assert llm.call("Hello", sampling=limited) == text  # greedy, unless asked otherwise
+        hot = [replace(limited, temperature=5, top_p=0.99, seed=seed) for seed in range(5)]
+        texts = [llm.call("Hello", sampling=each) for each in hot]
+        assert len(set(texts)) > 1
+        assert [llm.call("Hello", sampling=each) for each in hot] == texts
+        assert llm.run("Hello", sampling=hot[0]).usage.output_tokens <= 30
+        almost_greedy = replace(hot[0], top_p=1e-9)
+        assert llm.call("Hello", sampling=almost_greedy) == text
+        stop = text[2:4]
+        stopped = llm.call("Hello", sampling=replace(limited, stop=(stop,)))
+        assert stopped == text[: text.index(stop)]
+        with pytest.raises(UsageError, match="min_p"):  # what it cannot do is not dropped
+            llm.call("Hello", sampling=Sampling(extra={"min_p": 0.1}))
+
+
+def clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RETRIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"TYPEDLLM_{name}", raising=False)
+
+
+def test_E5_retries_have_these_defaults() -> None:
+    policy = Policy()
+    assert (policy.attempts, policy.multiplier_s) == (10, 1)
+    assert (policy.min_wait_s, policy.max_wait_s) == (4, 300)
+    busy = EngineError("busy", retryable=True)
+    waits = [policy.wait_s(busy, failures) for failures in range(1, 11)]
+    assert waits == [4, 4, 4, 8, 16, 32, 64, 128, 256, None]
+    assert Policy(attempts=12).wait_s(busy, 11) == 300
+
+
+@pytest.mark.parametrize("prefix", ["", "TYPEDLLM_"])
+def test_E5_retries_are_set_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    clear(monkeypatch)
+    for name, value in RETRIES.items():
+        monkeypatch.setenv(f"{prefix}{name}", value)
+    result = LLM(down(2)).run("x", {"age": "int"})
+    assert result.value == {"age": 25} and result.attempts == 3
+    assert 0.02 + 0.03 <= result.latency_s < 2
+    assert LLM(down(3)).run("x", {"age": "int"}).attempts == 3
+    assert LLM(down(1), policy=Policy(attempts=1)).run("x").attempts == 1  # an argument goes first
+
+
+def test_E5_the_prefix_goes_first_and_what_is_no_number_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clear(monkeypatch)
+    monkeypatch.setenv("RETRY_ATTEMPTS", "7")
+    monkeypatch.setenv("TYPEDLLM_RETRY_ATTEMPTS", "1")
+    assert LLM(down(1)).run("x").attempts == 1
+    monkeypatch.setenv("TYPEDLLM_RETRY_ATTEMPTS", "many")
+    with pytest.raises(UsageError, match="TYPEDLLM_RETRY_ATTEMPTS='many'"):
+        LLM(down(1))
+    monkeypatch.setenv("TYPEDLLM_RETRY_ATTEMPTS", "0")
+    with pytest.raises(UsageError, match="attempts"):
+        LLM(down(1))
+
+
+def test_E5_retry_after_is_honoured() -> None:
+    started = time.monotonic()
+    result = LLM(down(2, retry_after_s=0.05)).run("x", {"age": "int"})
+    assert result.ok and 0.1 <= time.monotonic() - started < 3  # and not the 4 s of the policy
+
+
+PLUGIN = """
+import dataclasses
+from typedllm.engines.scripted import TRAITS, Scripted
+from typedllm.engines.table import EngineRow
+
+engine = EngineRow(
+    traits=dataclasses.replace(TRAITS, name="echo"),
+    open=lambda model, *, loud=False: Scripted(
+        lambda request: request.prompt[-1].text.upper() if loud else request.prompt[-1].text
+    ),
+    summary="says it again",
+)
+"""
+
+
+def test_E7_a_new_provider_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "echo_engine.py").write_text(PLUGIN)
+    info = tmp_path / "echo_engine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-engine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[typedllm.engines]\necho = echo_engine:engine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert LLM("echo:any-model").call("hello") == "hello"
+    assert LLM("echo", engine_args={"loud": True}).batch(["a", "b"]).values() == ["A", "B"]
+    engine_row.cache_clear()

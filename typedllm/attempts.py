@@ -1,0 +1,272 @@
+"""The attempt policy: what to send, when to send it again, and what comes of it.
+
+`attempts` is a generator that does no I/O and never sleeps: it yields what to send, is sent the
+reply, and returns the result. `drive` waits and sends. The shape is that of httpx's `auth_flow`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from typedllm._checks import check_number
+from typedllm.engines.base import Engine
+from typedllm.errors import (
+    DeadlineExceeded,
+    EngineError,
+    Invalid,
+    Refused,
+    Truncated,
+    TypedLLMError,
+)
+from typedllm.output.confidence import clipped, confidence
+from typedllm.output.parse import Reading, partial, read_answer
+from typedllm.prompts.prompt import repair
+from typedllm.records import (
+    Completion,
+    Constraint,
+    Failure,
+    Message,
+    Reply,
+    Request,
+    Result,
+    Sampling,
+    Usage,
+)
+from typedllm.spec.spec import Spec
+
+__all__ = ["Policy", "Send", "Task", "attempts", "drive"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """How often a request is sent again, and when.
+
+    Attributes:
+        attempts: after how many failures of the service to give up.
+        repairs: how often the model is shown what is wrong with its answer.
+        multiplier_s: seconds before the second attempt; doubled for each one after it.
+        min_wait_s: least seconds between attempts.
+        max_wait_s: most seconds between attempts.
+    """
+
+    attempts: int = 10
+    repairs: int = 2
+    multiplier_s: float = 1.0
+    min_wait_s: float = 4.0
+    max_wait_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            UsageError: naming the attribute that is out of its range.
+        """
+        check_number("Policy.attempts", self.attempts, least=1, whole=True)
+        check_number("Policy.repairs", self.repairs, whole=True)
+        check_number("Policy.multiplier_s", self.multiplier_s)
+        check_number("Policy.min_wait_s", self.min_wait_s)
+        check_number("Policy.max_wait_s", self.max_wait_s)
+
+    def wait_s(self, error: TypedLLMError, failures: int) -> float | None:
+        """Return the seconds to wait after a failure, or None to give up.
+
+        Args:
+            error: what failed; only a retryable `EngineError` is worth another attempt, and what
+                the service itself asked for goes before the policy's own waits.
+            failures: how many there were by now.
+        """
+        if not (isinstance(error, EngineError) and error.retryable and failures < self.attempts):
+            return None
+        if error.retry_after_s is not None:
+            return error.retry_after_s
+        import tenacity  # 70 ms to import, which a run without failures does not need
+
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = failures
+        wait = tenacity.wait_exponential(
+            multiplier=self.multiplier_s, min=self.min_wait_s, max=self.max_wait_s
+        )
+        return wait(state)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task(Generic[T]):
+    """What all requests of a call or a batch have in common.
+
+    Attributes:
+        engine: what runs them.
+        spec: what the caller asked for.
+        constraint: what the engine enforces, if anything.
+        guaranteed: whether every answer that the engine ends is valid, so that none needs a repair.
+        sampling: how tokens are chosen.
+        policy: how often to send again.
+        timeout_s: seconds for each result, waits and repairs included; None is no limit.
+        validation_context: passed to Pydantic validators.
+    """
+
+    engine: Engine
+    spec: Spec[T]
+    constraint: Constraint | None = None
+    guaranteed: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    policy: Policy = field(default_factory=Policy)
+    timeout_s: float | None = None
+    validation_context: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Send:
+    """One thing to do: wait, then send.
+
+    Attributes:
+        request: what to send.
+        engine: where to.
+        after_s: seconds to wait first.
+        timeout_s: seconds from now until the reply must be there; None is no limit.
+    """
+
+    request: Request
+    engine: Engine
+    after_s: float = 0.0
+    timeout_s: float | None = None
+
+
+def attempts(task: Task[T], messages: tuple[Message, ...]) -> Generator[Send, Reply, Result[T]]:
+    """Decide what to send until there is a result; failures and repairs are counted apart.
+
+    Args:
+        task: what is asked, and how often at most.
+        messages: the messages to send first.
+
+    Returns:
+        The result; whatever goes wrong is its error, with the usage of all attempts.
+    """
+    started = time.monotonic()
+    request = Request(prompt=messages, constraint=task.constraint, sampling=task.sampling)
+    sent = failures = repairs = 0
+    after_s = 0.0
+    usage = Usage()
+    last: Completion | None = None
+    while True:
+        left_s = None if task.timeout_s is None else task.timeout_s - (time.monotonic() - started)
+        reply = yield Send(request=request, engine=task.engine, after_s=after_s, timeout_s=left_s)
+        sent += 1
+        outcome: Reading[T] | TypedLLMError
+        if isinstance(reply, Failure):
+            failures += 1
+            outcome = reply.error
+            wait_s = task.policy.wait_s(outcome, failures)
+            if wait_s is not None and not _too_late(task, started, wait_s):
+                after_s = wait_s
+                continue
+            if wait_s is not None:
+                outcome = DeadlineExceeded(
+                    f"{outcome}; the next attempt, in {wait_s:.3g} s, would come after timeout_s"
+                )
+        else:
+            last, after_s = reply, 0.0
+            usage += reply.usage
+            outcome = _read(task, reply)
+            repairable = not task.guaranteed and repairs < task.policy.repairs
+            if isinstance(outcome, Invalid) and repairable:
+                repairs += 1
+                turns = repair(messages, reply.text, outcome.issues)
+                request = replace(request, prompt=turns)
+                continue
+        latency_s = time.monotonic() - started
+        return _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)
+
+
+async def drive(policy: Generator[Send, Reply, Result[T]]) -> Result[T]:
+    """Do what a policy says, and return what it returns."""
+    try:
+        send = next(policy)
+        while True:
+            send = policy.send(await _reply(send))
+    except StopIteration as stop:
+        return stop.value
+
+
+async def _reply(send: Send) -> Reply:
+    # Even a timeout that never ends costs a tenth of what a call costs beside the model.
+    timeout = None if send.timeout_s is None else asyncio.timeout(send.timeout_s)
+    try:
+        async with timeout or nullcontext():
+            if send.after_s:
+                await asyncio.sleep(send.after_s)
+            return await send.engine.send(send.request)
+    except Exception as error:  # no engine should raise; should one, it costs its own row only
+        failure = (
+            DeadlineExceeded(f"no answer within the {send.timeout_s:.3g} s left of timeout_s")
+            if timeout and timeout.expired()
+            else EngineError(f"engine {send.engine.traits.name} raised {error!r}")
+        )
+        failure.__cause__ = error
+        return Failure(error=failure)
+
+
+def _too_late(task: Task[Any], started: float, wait_s: float) -> bool:
+    return task.timeout_s is not None and time.monotonic() - started + wait_s >= task.timeout_s
+
+
+def _read(task: Task[T], reply: Completion) -> Reading[T] | TypedLLMError:
+    text = reply.text
+    if reply.finish_reason == "refusal":
+        return Refused("the model declined to answer", raw=text)
+    cut = reply.finish_reason == "length"
+    # A cut answer is taken only as it is: what could be dug out of it may not be what was coming.
+    tolerant = task.constraint is None and not cut
+    try:
+        reading = read_answer(text, task.spec, tolerant=tolerant, context=task.validation_context)
+    except Invalid as error:
+        return _truncated(reply, error) if cut else error
+    return _truncated(reply, None) if cut and _may_go_on(task, text) else reading
+
+
+def _may_go_on(task: Task[Any], text: str) -> bool:
+    # Valid, but perhaps not the end: `12` of 123, or guided text that the grammar had not ended.
+    if task.spec.schema is None:
+        return task.constraint is not None
+    return text.rstrip()[-1:].isdigit()
+
+
+def _truncated(reply: Completion, error: Invalid | None) -> Truncated:
+    return Truncated(
+        f"the answer was cut after {reply.usage.output_tokens} tokens; raise max_tokens",
+        raw=reply.text,
+        partial=partial(reply.text),
+        issues=error.issues if error else (),
+    )
+
+
+def _result(
+    outcome: Reading[T] | TypedLLMError,
+    last: Completion | None,
+    *,
+    usage: Usage,
+    attempts: int,
+    latency_s: float,
+) -> Result[T]:
+    reading = None if isinstance(outcome, TypedLLMError) else outcome
+    tokens = last.tokens if last and reading else None
+    landed_at = last.landed_at if last and reading else None
+    text = last.text if last else None
+    return Result(
+        value=reading.value if reading else None,
+        error=outcome if isinstance(outcome, TypedLLMError) else None,
+        raw=text,
+        usage=usage,
+        attempts=attempts,
+        finish_reason=last.finish_reason if last else None,
+        latency_s=latency_s,
+        confidence=None if text is None or tokens is None else confidence(text, tokens),
+        clipped=() if text is None or landed_at is None else clipped(text, landed_at),
+        coercions=reading.coercions if reading else (),
+    )

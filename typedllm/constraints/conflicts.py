@@ -1,0 +1,29 @@
+"""Schemas that no value satisfies, for reasons that no grammar sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema_rs import canonical
+
+
+def conflicts(schema: Mapping[str, Any]) -> list[str]:
+    """Why no value at all satisfies a schema, as jsonschema-rs' algebra proves it.
+
+    Args:
+        schema: a JSON Schema.
+
+    Returns:
+        The keywords in conflict with their places; empty when there is no proof of one.
+    """
+    try:
+        found = canonical.find_unsatisfiable(dict(schema))
+    except ValueError:  # what the algebra does not model is not proven anything
+        return []
+    reason = found.get("")
+    if reason is None:
+        return []
+    causes = getattr(reason, "causes", ())
+    places = [f"#{cause.pointer} {', '.join(cause.keywords)}" for cause in causes]
+    return places or ["# the whole schema"]
