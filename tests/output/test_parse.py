@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-import time
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -280,12 +279,6 @@ def test_garbage_gives_a_result(text: str, output_type: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("before", ["", "{"])
-def test_time_grows_with_the_length_alone(piece: str, before: str) -> None:
-    def seconds(size: int) -> float:
-        text = before + piece * (size // len(piece))
-        begin = time.process_time()
-        assert not parse(text, Person).ok
-        return time.process_time() - begin
-
-    # Eight times the text takes eight times as long; the square of it would be 64 times.
-    assert seconds(40_000) < 30 * seconds(5_000) + 0.2
+def test_a_long_text_is_read_in_linear_time(piece: str, before: str) -> None:
+    """The square of this length would outlast the test's time limit."""
+    assert not parse(before + piece * (400_000 // len(piece)), Person).ok
