@@ -25,7 +25,7 @@ async def who(wait_s: float = 0.0) -> tuple[str, str]:
     return NAME.get(), threading.current_thread().name
 
 
-def script(text: str, *, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
+def script(text: str, *, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, timeout=timeout_s, check=False
     )

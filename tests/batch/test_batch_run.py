@@ -160,8 +160,14 @@ def test_an_empty_batch_has_no_results():
 
 
 def test_iter_batch_yields_in_order_of_completion():
+    others = asyncio.Semaphore(0)
+
     async def reply(request: Request) -> object:
-        await asyncio.sleep(0.3 if asked(request) == "0" else 0)
+        if asked(request) == "0":
+            await others.acquire()
+            await others.acquire()
+            await asyncio.sleep(0.05)
+        others.release()
         return {"n": int(asked(request))}
 
     order = [row.id for row in LLM(Scripted(reply)).iter_batch(["0", "1", "2"], SPEC)]
@@ -268,10 +274,10 @@ async def test_aiter_batch_runs_on_the_callers_own_loop():
 
 def test_the_time_limit_is_each_rows_own():
     async def reply(request: Request) -> object:
-        await asyncio.sleep(30 if asked(request) == "slow" else 0.01)
+        await asyncio.sleep(30 if asked(request) == "slow" else 0)
         return {"n": 1}
 
-    llm = LLM(Scripted(reply, capacity=1), timeout_s=0.2)
+    llm = LLM(Scripted(reply, capacity=1), timeout_s=1)
     results = llm.batch(["slow", "x", "slow", "x"], SPEC)
     assert [row.ok for row in results] == [False, True, False, True]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import llguidance
 import llguidance.numpy
@@ -40,6 +42,7 @@ from typedllm.records import (
     Sampling,
     Segment,
 )
+from typedllm.tiny.llama import Llama
 
 CONTEXT = 1200
 VOCABULARY = 520  # more logits than the tokenizer has entries
@@ -301,7 +304,9 @@ def test_each_bad_request_fails_alone(engine: EmbeddedEngine) -> None:
     ]
     good = ask("How old are you?", PERSON)
     replies = send(engine, good, *(request for request, _, _ in bad), good)
-    assert isinstance(replies[0], Completion) and replies[0] == replies[-1]
+    first, last = replies[0], replies[-1]
+    assert isinstance(first, Completion) and isinstance(last, Completion)
+    assert first.text == last.text and first.finish_reason == last.finish_reason
     for (_, kind, words), reply in zip(bad, replies[1:-1], strict=True):
         assert isinstance(reply, Failure), reply
         assert type(reply.error) is kind and words in str(reply.error), repr(reply.error)
@@ -322,20 +327,38 @@ def test_the_least_budget_and_the_default(engine: EmbeddedEngine) -> None:
     assert json.loads(reply.text) == [1] * 9
 
 
-def test_a_cancelled_request_leaves_the_batch(folder: Path) -> None:
+def test_a_cancelled_request_leaves_the_batch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = EmbeddedEngine(folder, rows=2)
-    endless = ask("count", Lark("start: /[0-9]*x/"), Sampling(max_tokens=1000))
+    long = ask("count", Lark("start: /([0-9][a-z]){450}/"), Sampling(max_tokens=1000))
+    steps = 0
+    begun, cancelled = threading.Event(), threading.Event()
+    forward = Llama.forward
+
+    def counted(*given: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 10:
+            begun.set()
+            cancelled.wait()
+        return forward(*given)
+
+    monkeypatch.setattr(Llama, "forward", counted)
 
     async def run() -> list[Reply]:
-        tasks = [asyncio.create_task(engine.send(endless)) for _ in range(2)]
+        tasks = [asyncio.create_task(engine.send(long)) for _ in range(2)]
         later = [asyncio.create_task(engine.send(ask("x", PERSON))) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(begun.wait)
         assert not any(task.done() for task in later)
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled.set()
         return await asyncio.gather(*later)
 
     assert all(isinstance(reply, Completion) for reply in asyncio.run(run()))
+    assert steps < 450  # the two alone would have taken that many
 
 
 def test_after_closing_requests_fail(folder: Path) -> None:
