@@ -94,6 +94,8 @@ class Limits:
         recursion: how often a recursive type may enter itself.
         string_length: most characters of a string that the caller left open; None is open.
         items: most items of an array, set or dict that the caller left open; None is open.
+        extra_properties: whether to write what a JSON Schema allows without naming it: properties
+            beyond those it names, and types that none of its keywords is about.
     """
 
     integer_digits: int = 18
@@ -101,6 +103,20 @@ class Limits:
     recursion: int = 4
     string_length: int | None = None
     items: int | None = None
+    extra_properties: bool = False
+
+    @classmethod
+    def none(cls) -> Limits:
+        """As few bounds as a grammar can do with: all that the output type allows may be written.
+
+        An answer then ends where it is closed, see `Plan.ending`.
+        """
+        return cls(
+            integer_digits=_MOST_DIGITS,
+            fraction_digits=_MOST_DIGITS,
+            recursion=8,
+            extra_properties=True,
+        )
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -114,6 +130,7 @@ class Limits:
         check_number("Limits.recursion", self.recursion, whole=True)
         check_number("Limits.string_length", self.string_length, whole=True, or_none=True)
         check_number("Limits.items", self.items, whole=True, or_none=True)
+        check_kind("Limits.extra_properties", self.extra_properties, bool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

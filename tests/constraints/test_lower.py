@@ -15,12 +15,13 @@ from pydantic import Field, TypeAdapter
 
 from tests.constraints.test_lossless import engine_accepts, loaded, takes
 from tests.constraints.walking import compiled, grammar
-from typedllm.constraints.references import References, escape
+from typedllm.constraints.references import References
 from typedllm.errors import SpecError
 from typedllm.grammar.drawing import random_text
 from typedllm.grammar.expression import expression
 from typedllm.grammar.regular import matches
 from typedllm.records import Grammar, JsonSchema, Limits
+from typedllm.spec.keywords import escape
 
 OBJECT = {"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}}}
 TREE = {
@@ -206,8 +207,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
             "patternProperties": {"^x": {"const": 1}},
             "additionalProperties": {"const": 2},
         },
-        ['{"x":1,"xx":1}'],
-        ['{"y":2}', '{"x":2}'],
+        ['{"x":1,"xx":1}', '{"y":2}', '{"y":2,"x":1}'],
+        ['{"y":1}', '{"x":2}'],
     ),
     "a pattern of names that may not be": (
         {"type": "object", "patternProperties": {"^x": False}, "properties": {"a": {"const": 1}}},
@@ -379,7 +380,10 @@ def test_a_recursion_is_entered_as_often_as_the_limit_says(recursion: int) -> No
     assert matches(expr, nested(recursion))
     assert not matches(expr, nested(recursion + 1))
     plan = compiled(JsonSchema(TREE), limits).plan
-    assert plan.limits == (f"recursion of #/$defs/node to {recursion} levels",)
+    assert plan.limits == (
+        f"recursion of #/$defs/node to {recursion} levels",
+        "no properties beyond those that are named",
+    )
 
 
 def test_a_second_recursion_counts_for_itself() -> None:
@@ -442,8 +446,8 @@ def test_any_value_is_nested_to_the_limit() -> None:
 def test_pointers_into_a_schema() -> None:
     schema = {
         "$defs": {"a/b": {"type": "null"}, "c~d": [{"type": "integer"}, {"$ref": "#/$defs/a~1b"}]},
-        "x": [{"$ref": "#/$defs/a~1b"}, {"$ref": "#/$defs/c~0d/1"}, {"$ref": "#/%24defs"}],
-        "y": [{"$ref": "#/nowhere"}, {"$ref": "#/x/9"}, {"$ref": "other"}, {"$ref": 5}],
+        "allOf": [{"$ref": "#/$defs/a~1b"}, {"$ref": "#/$defs/c~0d/1"}, {"$ref": "#/%24defs"}],
+        "anyOf": [{"$ref": "#/nowhere"}, {"$ref": "#/x/9"}, {"$ref": "other"}, {"$ref": 5}],
     }
     references = References(schema)
     assert references.target("#/$defs/a~1b") == {"type": "null"}

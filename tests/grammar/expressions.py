@@ -17,6 +17,7 @@ from typedllm.grammar.regular import (
     both,
     chars,
     concat,
+    difference,
     literal,
     nullable,
     optional,
@@ -88,25 +89,34 @@ def _wider(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
             inner,
             inner,
         ),
+        st.builds(
+            lambda left, right: Pair(
+                difference(left.expr, right.expr),
+                f"(?!(?:{right.python})\\Z)(?:{left.python})\\Z",
+            ),
+            inner,
+            inner,
+        ),
     )
 
 
-def _without_both(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
-    # Look-ahead to the end of the text says what `both` does only at the outermost level.
+def _without_ends(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
+    # Look-ahead to the end of the text says what `both` and `difference` do only at the outermost
+    # level.
     return _wider(inner).filter(lambda pair: "\\Z" not in pair.python)
 
 
-PLAIN = st.recursive(_leaves, _without_both, max_leaves=6)
+PLAIN = st.recursive(_leaves, _without_ends, max_leaves=6)
 PAIRS = st.one_of(PLAIN, _wider(PLAIN))
 
 
 def random_walk(expr: Expr, rng: random.Random, length: int) -> str:
-    """A text by random steps of a byte, closed after some of them."""
+    """A text by random steps of a character, closed after some of them."""
     taken = b""
     for _ in range(length):
-        ways = [(byte, after) for byte, after in steps(expr) if shortest(after) is not None]
+        ways = [(more, after) for more, after in steps(expr) if shortest(after) is not None]
         if not ways or (nullable(expr) and rng.random() < 0.2):
             break
-        byte, expr = rng.choice(ways)
-        taken += bytes((byte,))
+        more, expr = rng.choice(ways)
+        taken += more
     return (taken + (shortest(expr) or b"")).decode()

@@ -11,15 +11,17 @@ from hypothesis import given
 from tests.grammar.expressions import ALPHABET, PAIRS, Pair
 from typedllm.grammar.closing import TooComplex, reserve, shortest, steps
 from typedllm.grammar.escapes import CHARACTER, escaped
-from typedllm.grammar.pattern import parse_pattern
+from typedllm.grammar.pattern import parse_pattern, parse_widely
 from typedllm.grammar.regular import (
     ANY,
     NOTHING,
     Expr,
+    alt,
     both,
     chars,
     concat,
     derive,
+    difference,
     distinct,
     literal,
     matches,
@@ -46,17 +48,18 @@ def shortest_by_search(expr: Expr) -> int | None:
 
 def walk_and_check(expr: Expr, rng: random.Random, length: int) -> None:
     """Every step of a walk is closed by its shortest text, within the reserve."""
-    most, state, taken = reserve(expr), expr, b""
+    most, state, taken, more = reserve(expr), expr, b"", b""
     for _ in range(length):
         way_out = shortest(state)
         assert way_out is not None
         assert len(way_out) <= most, (taken, way_out, most)
         assert matches(expr, (taken + way_out).decode())
-        ways = [(byte, after) for byte, after in steps(state) if shortest(after) is not None]
-        if not ways:
-            break
-        byte, state = rng.choice(ways)
-        taken += bytes((byte,))
+        if not more:
+            ways = [text for text, after in steps(state) if shortest(after) is not None]
+            if not ways:
+                break
+            more = rng.choice(ways)
+        state, taken, more = derive(state, more[0]), taken + more[:1], more[1:]
 
 
 @given(PAIRS)
@@ -100,6 +103,34 @@ def test_lists_of_words_and_pairs_close_in_time(rng: random.Random) -> None:
         concat(repeat(literal("abc"), 3, 5), chars([(0x10000, 0x10FFFF)])),
     ):
         walk_and_check(expr, rng, 40)
+
+
+_OPEN = repeat(CHARACTER)
+
+
+@given(
+    pattern=st.sampled_from(
+        ["^(?!ab)[a-c]*$", "(?<!a)b(?!c)", "^((?!aa).)*$", "^(?=.*a)(?!.*bb)[ab]+(?<!b)$"]
+    ),
+    least_most=st.sampled_from([(0, None), (0, 256), (3, 40)]),
+    rng=st.randoms(use_true_random=False),
+)
+def test_what_look_around_leaves_closes_in_time(
+    pattern: str, least_most: tuple[int, int | None], rng: random.Random
+) -> None:
+    content = escaped(parse_pattern(pattern))
+    walk_and_check(both(content, repeat(CHARACTER, *least_most)), rng, 12)
+
+
+@given(
+    left=st.sampled_from([_OPEN, repeat(CHARACTER, 0, 9), escaped(parse_pattern("^a*b"))]),
+    right=st.sampled_from(["^a", "b$", "^[a-c]{1,4}$", '"']),
+    rng=st.randoms(use_true_random=False),
+)
+def test_differences_close_in_time(left: Expr, right: str, rng: random.Random) -> None:
+    expr = difference(left, escaped(parse_widely(right)))
+    walk_and_check(expr, rng, 12)
+    walk_and_check(concat(literal("["), repeat(alt(expr, ANY), 1, 2), literal("]")), rng, 6)
 
 
 def test_two_cycles_need_their_product() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 
 import hypothesis.strategies as st
 import pytest
@@ -78,25 +79,45 @@ def test_items_of_a_unique_array_differ() -> None:
 
 
 _FLAGS = list(itertools.product([True, False], repeat=3))
+_NAMES = ["a", "b", 'c"']
+
+
+def _objects_of(required: tuple[bool, ...]) -> Iterator[tuple[str, bool, int, int]]:
+    """Texts with whether all required members are there, and the counts of members and entries."""
+    for written in _FLAGS:
+        complete = all(there or not r for there, r in zip(written, required, strict=True))
+        for more in range(4):
+            pairs = [f"{quoted(n)}:1" for n, there in zip(_NAMES, written, strict=True) if there]
+            yield "{" + ",".join(pairs + ['"z":2'] * more) + "}", complete, sum(written), more
 
 
 @pytest.mark.parametrize("required", _FLAGS, ids=str)
-@pytest.mark.parametrize("bounds", [(0, None), (1, 2), (0, 0), None], ids=str)
+@pytest.mark.parametrize("most", [None, 0, 2])
 def test_members_come_in_order_and_entries_after_them(
-    required: tuple[bool, ...], bounds: tuple[int, int | None] | None
+    required: tuple[bool, ...], most: int | None
 ) -> None:
-    names = ["a", "b", 'c"']
-    members = tuple(Member(n, ONE, required=r) for n, r in zip(names, required, strict=True))
-    least, most = bounds or (0, 0)
-    entries = ((Text(pattern=literal("z")), TWO),) if bounds else ()
-    node = Object(members=members, entries=entries, min_entries=least, max_entries=most)
-    for written in _FLAGS:
-        for more in range(4):
-            pairs = [f"{quoted(n)}:1" for n, there in zip(names, written, strict=True) if there]
-            text = "{" + ",".join(pairs + ['"z":2'] * more) + "}"
-            complete = all(there or not r for there, r in zip(written, required, strict=True))
-            counted = least <= more and (most is None or more <= most)
-            assert accepts(node, text) == (complete and counted), text
+    members = tuple(Member(n, ONE, required=r) for n, r in zip(_NAMES, required, strict=True))
+    node = Object(members=members, entries=((Text(pattern=literal("z")), TWO),), max_entries=most)
+    for text, complete, _, more in _objects_of(required):
+        assert accepts(node, text) == (complete and (most is None or more <= most)), text
+
+
+@pytest.mark.parametrize("required", _FLAGS, ids=str)
+@pytest.mark.parametrize("most_entries", [0, 2])
+def test_properties_are_counted(required: tuple[bool, ...], most_entries: int) -> None:
+    for least, most in itertools.product(range(5), [None, 0, 1, 2, 3, 4]):
+        node = Object(
+            members=tuple(
+                Member(n, ONE, required=r) for n, r in zip(_NAMES, required, strict=True)
+            ),
+            entries=((Text(pattern=literal("z")), TWO),) if most_entries else (),
+            min_properties=least,
+            max_properties=most,
+            max_entries=most_entries or None,
+        )
+        for text, complete, count, more in _objects_of(required):
+            fits = least <= count + more and (most is None or count + more <= most)
+            assert accepts(node, text) == (complete and fits and more <= most_entries), text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typedllm.grammar.characters import (
     merged,
 )
 from typedllm.grammar.regular import (
+    ALL,
     ANY,
     EMPTY,
     NOTHING,
@@ -29,6 +30,7 @@ from typedllm.grammar.regular import (
     concat,
     derive,
     derive_all,
+    difference,
     distinct,
     literal,
     matches,
@@ -62,8 +64,12 @@ def test_a_derivative_matches_what_may_follow(pair: Pair, begin: str, end: str) 
 @given(PAIRS, PAIRS, TEXTS)
 def test_laws_of_the_algebra(a: Pair, b: Pair, text: str) -> None:
     left, right = a.holds(text), b.holds(text)
+    b_begins = any(b.holds(text[:cut]) for cut in range(len(text) + 1))
     assert matches(alt(a.expr, b.expr), text) == (left or right)
     assert matches(both(a.expr, b.expr), text) == (left and right)
+    assert matches(difference(a.expr, b.expr), text) == (left and not right)
+    assert matches(both(a.expr, concat(b.expr, ALL)), text) == (left and b_begins)
+    assert matches(difference(a.expr, concat(b.expr, ALL)), text) == (left and not b_begins)
     assert matches(optional(a.expr), text) == (left or not text)
     cuts = range(len(text) + 1)
     split = any(a.holds(text[:cut]) and b.holds(text[cut:]) for cut in cuts)
@@ -76,6 +82,11 @@ def test_equal_expressions_are_the_same_object() -> None:
     )
     assert alt(literal("a"), alt(ANY, literal("a"))) is alt(literal("a"), ANY)
     assert both(ANY, ANY) is ANY
+    assert both(ANY, ALL) is ANY
+    assert both(ALL, ANY) is ANY
+    assert difference(ANY, NOTHING) is ANY
+    assert alt(literal("a"), ALL) is ALL
+    assert concat(optional(ANY), ALL) is ALL
     assert repeat(ANY, 1, 1) is ANY
     assert concat(repeat(ANY), repeat(ANY)) is repeat(ANY)
     assert words([]) is NOTHING
@@ -86,6 +97,11 @@ def test_what_is_impossible_is_nothing() -> None:
     assert concat(literal("a"), NOTHING, literal("b")) is NOTHING
     assert alt() is NOTHING
     assert both(ANY, NOTHING) is NOTHING
+    assert both(ANY, EMPTY) is NOTHING
+    assert both(repeat(ANY), EMPTY) is EMPTY
+    assert difference(ANY, ANY) is NOTHING
+    assert difference(ANY, ALL) is NOTHING
+    assert difference(EMPTY, repeat(ANY)) is NOTHING
     assert repeat(ANY, 3, 2) is NOTHING
     assert repeat(NOTHING) is EMPTY
     assert repeat(NOTHING, 1) is NOTHING

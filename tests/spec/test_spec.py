@@ -120,7 +120,6 @@ def test_choice_is_membership(options: list[str], other: str) -> None:
         (lambda: Choice(["a", 5]), "option 1 is 5"),  # pyright: ignore[reportArgumentType]
         (lambda: Choice("yes"), r'Choice\(\["yes"\]\)'),
         (lambda: spec_of(Regex("(")), r"Regex\('\('\) is no regular expression"),
-        (lambda: spec_of(Regex("(?=a)b")), "no look-around"),
     ],
 )
 def test_mistakes_in_choice_and_regex(make: Callable[[], object], message: str) -> None:
@@ -258,11 +257,10 @@ def test_older_drafts_are_honoured() -> None:
     ("schema", "message"),
     [
         ({"type": "object", "properties": {"a": {"minimum": "x"}}}, "#/properties/a/minimum"),
-        ({"type": "string", "pattern": "(?=a)"}, "#/pattern.*without look-around"),
+        ({"type": "string", "pattern": "(?>a)"}, "#/pattern.*ECMA-262"),
         ({"$ref": "http://127.0.0.1:9/schema"}, "only what the schema itself holds"),
         ({"$ref": "file:///etc/hostname"}, "only what the schema itself holds"),
         ({"$ref": "#/$defs/none"}, r"'/\$defs/none' does not exist"),
-        ({"$schema": "http://json-schema.org/draft-99/schema#"}, "draft-99"),
         ({"type": "object", "enum": {1, 2}}, "is not JSON"),
         ({"type": "number", "maximum": float("inf")}, "is not JSON"),
         ({"type": "string", "enum": ["\ud800"]}, "cannot be read"),

@@ -19,6 +19,7 @@ _STYLES = {
     "rewritten": "green",
     "checked after": "yellow",
     "refused": "red",
+    "annotation": "dim",
 }
 
 
@@ -57,11 +58,11 @@ def _draw(plan: Plan) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("where", "keyword", "how it holds", "why"):
         table.add_column(name, overflow="fold")
-    for part in plan.parts:
+    for part in plan.told:
         how = Text(part.status, style=_STYLES[part.status])
         table.add_row(Text(part.pointer), Text(part.keyword), how, Text(part.reason))
     console = Console()
-    if plan.parts:
+    if plan.told:
         console.print(table)
     lines = [f"engine: {plan.engine}", *(f"limit: {limit}" for limit in plan.limits)]
     lines.append("valid by construction" if plan.guaranteed else "validated after decoding")

@@ -23,8 +23,9 @@ __all__ = ["HELP", "field_names", "read_output_type"]
 
 HELP: Final = (
     'The output type: a dict as JSON or Python text, such as \'{"name": "str"}\'; a type word,'
-    " such as 'int | None'; a .json file with a dict or a JSON Schema; module:Type or"
-    " path.py:Type; or a name from `typedllm schemas`."
+    " such as 'int | None'; a .json or .yaml file with a dict or a JSON Schema, or one schema in"
+    " it, as in api.yaml#/components/schemas/Order; module:Type or path.py:Type; or a name from"
+    " `typedllm schemas`."
 )
 _IN_MODULE = re.compile(r"(?P<home>.+\.py|[\w.]+):(?P<name>[A-Za-z_][\w.]*)")
 _NAME = re.compile(r"[\w/-]+")
@@ -84,10 +85,12 @@ def field_names(output_type: AnyType) -> tuple[str, ...] | None:
 def _found(text: str) -> Any:
     if text.startswith(("{", "[")):
         return _literal(text)
-    if text.endswith(".json"):
-        from typedllm.spec.schemas import schema
+    from typedllm.spec.schemas import is_file, schema
 
-        return dict(schema(Path(text)).schema)
+    if is_file(text):
+        found = schema(text)
+        # A whole file may also hold a dict of the spec language.
+        return found if "#" in text else dict(found.schema)
     if match := _IN_MODULE.fullmatch(text):
         return _attribute(match["home"], match["name"])
     return text

@@ -13,16 +13,15 @@ from functools import lru_cache
 
 from typedllm.grammar.characters import Ranges
 from typedllm.grammar.escapes import quoted
-from typedllm.grammar.expression import text_content
+from typedllm.grammar.expression import counted, text_content
 from typedllm.grammar.regular import (
+    ALL,
     Alt,
     Both,
     Chars,
     Concat,
-    Distinct,
     Expr,
-    Nothing,
-    Ordered,
+    Not,
     Repeat,
     Words,
     chain,
@@ -137,22 +136,45 @@ class _Printer:
             f'{self.rule_of(key)} ":" {self.rule_of(value)}' for key, value in node.entries
         )
         name = self._rule(entry) if entry and node.max_entries != 0 else None
-        least, most = node.min_entries, node.max_entries
+        if node.entry_bounds is None:
+            return self._rule(f'"{{" {self._counted(node, name)} "}}"')
+        least, most = node.entry_bounds
+        after = self._further(name, least, most, first=False) or ""
         anchor = next((i for i, member in enumerate(node.members) if member.required), None)
         if anchor is None:
-            first = self._listed(name, least, most, first=True) if name else '""'
-            after = self._listed(name, least, most, first=False) if name else ""
             pairs = [self._pair(member) for member in node.members]
-            some = f"{self._some(pairs)} {after} | " if pairs else ""
-            return self._rule(f'"{{" ({some}{first}) "}}"')
+            some = f"{self._some(pairs)} {after}".rstrip() if pairs else ""
+            alone = self._further(name, node.min_properties, most, first=True)
+            return self._rule(f'"{{" ({" | ".join(filter(None, [some, alone]))}) "}}"')
         parts = [f'({self._pair(member)} ",")?' for member in node.members[:anchor]]
         parts.append(self._pair(node.members[anchor]))
         for member in node.members[anchor + 1 :]:
             pair = f'"," {self._pair(member)}'
             parts.append(pair if member.required else f"({pair})?")
-        if name:
-            parts.append(self._listed(name, least, most, first=False))
-        return self._rule(f'"{{" {" ".join(parts)} "}}"')
+        return self._rule(f'"{{" {" ".join(filter(None, [*parts, after]))} "}}"')
+
+    def _further(
+        self, entry: str | None, least: int, most: int | None, *, first: bool
+    ) -> str | None:
+        """So many entries; None when no count fits."""
+        if most is not None and most < least:
+            return None
+        if entry is None or most == 0:
+            return '""' if first else ""
+        return self._listed(entry, least, most, first=first)
+
+    def _counted(self, node: Object, entry: str | None) -> str | None:
+        def end(written: int, least: int, most: int | None) -> str | None:
+            further = self._further(entry, least, most, first=not written)
+            return None if further is None else self._rule(further or '""')
+
+        def step(index: int, written: int, taken: str | None, passed: str | None) -> str | None:
+            comma = '"," ' if written else ""
+            here = f"{comma}{self._pair(node.members[index])} {taken}" if taken else ""
+            ways = " | ".join(filter(None, [here, passed]))
+            return self._rule(ways) if ways else None
+
+        return counted(node, end, step)
 
     def _some(self, pairs: list[str]) -> str:
         # One or more, in their order; by halves, since llguidance recurses into nested rules.
@@ -184,16 +206,37 @@ def _string(text: str) -> str:
 
 def terminal(expr: Expr) -> str:
     """An expression as the body of a Lark terminal."""
-    parts = chain(expr)
-    if any(isinstance(part, Both) for part in parts):  # which no regular expression can say
-        return " ".join(map(_factor, parts))
-    return _factor(expr)
+    if not _is_composed(expr):
+        return _factor(expr)
+    return " ".join(map(_factor, chain(expr)))
+
+
+@lru_cache(maxsize=4096)
+def _is_composed(expr: Expr) -> bool:
+    """Whether it holds what no regular expression can say."""
+    match expr:
+        case Both() | Not():
+            return expr is not ALL
+        case Concat():
+            return any(map(_is_composed, chain(expr)))
+        case Alt(branches):
+            return any(map(_is_composed, branches))
+        case Repeat(inner, _, _):
+            return _is_composed(inner)
+        case _:
+            return False
 
 
 def _factor(expr: Expr) -> str:
     match expr:
         case Both(left, right):
             return f"({terminal(left)} & {terminal(right)})"
+        case Not(inner) if expr is not ALL:
+            return f"~({terminal(inner)})"
+        case Alt(branches) if _is_composed(expr):
+            return f"({' | '.join(map(terminal, branches))})"
+        case Repeat(inner, least, most) if _is_composed(expr):
+            return f"({terminal(inner)}){_count(least, most)}"
         case Words(found, _, _, _):
             return "(" + " | ".join(_string(word.decode()) for word in found) + ")"
         case _:
@@ -212,10 +255,12 @@ def regex(expr: Expr) -> str:
             return "".join(map(regex, chain(expr)))
         case Alt(branches):
             return _either([regex(branch) for branch in branches])
+        case Not() if expr is ALL:
+            return "(?s:.*)"
         case Repeat(inner, least, most):
             count = "?" if (least, most) == (0, 1) else _count(least, most)
             return f"(?:{regex(inner)}){count}"
-        case Nothing() | Both() | Distinct() | Ordered():  # printed by `terminal` and by rules
+        case _:  # printed by `terminal` and by rules
             raise TypeError(f"{type(expr).__name__} has no regular expression of its own")
 
 

@@ -3,72 +3,70 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import jsonschema_rs
 
-from typedllm.constraints.containers import array, object_node
+from typedllm.constraints.algebra import Algebra
+from typedllm.constraints.combined import ASSERTING, assertions, combines, transfer
+from typedllm.constraints.containers import array
+from typedllm.constraints.identifiers import localized
+from typedllm.constraints.objects import object_node
 from typedllm.constraints.plan import Notes
 from typedllm.constraints.references import References
-from typedllm.constraints.scalars import number, string
+from typedllm.constraints.scalars import facets, number, string
 from typedllm.grammar.tree import Array, Literals, Member, Node, Object, OneOf, Text
 from typedllm.records import Limits
+from typedllm.spec.dialects import dialect_of
+from typedllm.spec.keywords import ANNOTATIONS, BY_TYPE, TYPED, implied, walk
 
 Schema = Mapping[str, Any]
 
-_STRING = frozenset({"minLength", "maxLength", "pattern", "format"})
-_NUMBER = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
-_ARRAY = frozenset(
-    {"items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems"}
-)
-_OBJECT = frozenset(
-    {"properties", "required", "additionalProperties", "patternProperties", "propertyNames"}
-    | {"minProperties", "maxProperties"}
-)
-_BY_TYPE: dict[str, frozenset[str]] = {
-    "string": _STRING,
-    "number": _NUMBER,
-    "integer": _NUMBER,
-    "array": _ARRAY,
-    "object": _OBJECT,
-    "boolean": frozenset(),
-    "null": frozenset(),
-}
-_TYPED = _STRING | _NUMBER | _ARRAY | _OBJECT
-# Words that say nothing about which values are valid, and the homes of other schemas.
-ANNOTATIONS = frozenset(
-    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
-    | {"$comment", "$schema", "$id", "$defs", "definitions", "discriminator", "x-typedllm"}
-    | {"contentEncoding", "contentMediaType", "contentSchema"}
-)
+_DEEPEST = 20  # entries into a recursion of many references at a time
 _json = json.JSONEncoder(ensure_ascii=False).encode
 _NULL_AND_BOOL = Literals(("null", "true", "false"))
 
 
-def lower(schema: object, limits: Limits, notes: Notes) -> Node | None:
+def lower(schema: Mapping[str, Any], limits: Limits, notes: Notes) -> Node | None:
     """The tree of a schema.
 
     Args:
-        schema: JSON Schema 2020-12, with typedllm's notes where it was made from a type.
+        schema: JSON Schema, with typedllm's notes where it was made from a type.
         limits: bounds for what the schema leaves open.
         notes: takes what becomes of each keyword.
 
     Returns:
         The tree, or None when nothing satisfies the schema.
     """
-    return _Lowering(schema, limits, notes).node(schema, "#", 0)
+    draft = dialect_of(schema)
+    root = localized(schema, draft)
+    found = _Lowering(root, draft, limits, notes).node(root, "#", 0)
+    for pointer, part in walk(schema):
+        for word in part:
+            if word in ANNOTATIONS or word not in ASSERTING:
+                notes.annotation(pointer, word, "" if word in ANNOTATIONS else "no known keyword")
+            elif not notes.has(pointer, word):
+                other = "as $ref" if notes.has(pointer, "$ref") else "no value reaches it"
+                notes.rewritten(pointer, word, other)
+    return found
 
 
 class _Lowering:
     """One schema on its way to a tree. `depth` counts entries into the recursion one is in."""
 
-    def __init__(self, root: object, limits: Limits, notes: Notes) -> None:
+    def __init__(self, root: Schema, draft: int, limits: Limits, notes: Notes) -> None:
+        self._draft = draft
         self._limits = limits
+        self._original = notes
         self._notes = notes
         self._references = References(root)
+        self._algebra = Algebra(self._references, draft, limits)
         self._known: dict[tuple[str, int], Node | None] = {}
         self._any: dict[int, Node] = {}
+        self._inside: Counter[str] = Counter()
 
     def node(self, schema: object, pointer: str, depth: int) -> Node | None:
         """The node of the schema at a pointer."""
@@ -80,31 +78,87 @@ class _Lowering:
         found = cast(Schema, schema)
         for reason in found.get("x-typedllm", {}).get("checked", ()):
             self._notes.checked(pointer, "x-typedllm", reason)
-        for base in ("enum", "const", "$ref", "anyOf", "oneOf", "allOf"):
-            if base in found:
-                return self._based(found, base, pointer, depth)
-        return self._typed(found, pointer, depth)
+        words = assertions(found)
+        if "$ref" in words and self._draft <= 7:  # these drafts ignore what stands beside
+            found, words = {"$ref": found["$ref"]}, ["$ref"]
+        if self._rewrites(found, words):
+            return self._combined(found, [(pointer, found)], pointer, depth)
+        return self._plain(found, words, pointer, depth)
 
-    def _based(self, schema: Schema, base: str, pointer: str, depth: int) -> Node | None:
+    def conjunction(self, parts: Sequence[tuple[object, str]], depth: int) -> Node | None:
+        """The node of all of several schemas at once, each with its pointer."""
+        (first, pointer), *rest = parts
+        if not rest or first is True:
+            return self.conjunction(rest, depth) if rest else self.node(first, pointer, depth)
+        places = [(place, schema) for schema, place in parts]
+        return self._combined({"allOf": [part for part, _ in parts]}, places, pointer, depth)
+
+    def _rewrites(self, schema: Schema, words: Sequence[str]) -> bool:
+        if self._notes is self._original:
+            return combines(schema, words, self._references) and "x-typedllm" not in str(schema)
+        # What has been rewritten is done again where a reference stands in the way.
+        parts = [*schema.get("allOf", ()), *schema.get("oneOf", ())]
+        return any("$ref" in part for part in parts) or ("$ref" in schema and len(words) > 1)
+
+    def _combined(
+        self, schema: Schema, places: Sequence[tuple[str, object]], pointer: str, depth: int
+    ) -> Node | None:
+        """The node of a schema by its rewritten form."""
+        key = json.dumps(schema, sort_keys=True)
+        if self._inside[key] > self._limits.recursion:
+            self._notes.rule_out(pointer, "the recursion has no end")
+            return None
+        rewritten = self._algebra.rewritten(schema, places)
+        if rewritten is None:
+            return self._plain(schema, assertions(schema), pointer, depth)
+        notes = Notes()
+        self._inside[key] += 1
+        with self._noting(notes):
+            node = self.node(rewritten.form, pointer, depth)
+        self._inside[key] -= 1
+        transfer(notes, self._notes, rewritten.keywords)
+        return node
+
+    @contextmanager
+    def _noting(self, notes: Notes) -> Generator[None]:
+        before, self._notes = self._notes, notes
+        yield
+        self._notes = before
+
+    def _plain(self, schema: Schema, words: Sequence[str], pointer: str, depth: int) -> Node | None:
+        """The node of a schema keyword by keyword; what does not fit in is checked after."""
+        for base in ("enum", "const", "$ref", "anyOf", "oneOf", "allOf"):
+            if base in words and not (base == "allOf" and "type" in words):
+                return self._based(schema, words, base, pointer, depth)
+        return self._typed(schema, words, pointer, depth)
+
+    def _based(
+        self, schema: Schema, words: Sequence[str], base: str, pointer: str, depth: int
+    ) -> Node | None:
         self._notes.held(pointer, [base])
         if base in ("enum", "const"):
             return self._values(schema, base, pointer)
-        for keyword in schema:
-            if keyword != base and keyword not in ANNOTATIONS:
-                self._notes.checked(pointer, keyword, f"stands beside {base}")
+        for word in words:
+            if word != base:
+                self._notes.checked(pointer, word, f"stands beside {base}")
         if base == "$ref":
             return self._referred(schema["$ref"], pointer, depth)
         branches: Sequence[object] = schema[base]
         if base == "allOf" and len(branches) > 1:
             self._notes.checked(pointer, base, "only the first branch guides")
             branches = branches[:1]
-        if base == "oneOf" and "discriminator" not in schema and len(branches) > 1:
+        if base == "oneOf" and self._overlap(schema):
             self._notes.checked(pointer, base, "more than one branch may match")
         nodes = [
             self.node(branch, f"{pointer}/{base}/{index}", depth)
             for index, branch in enumerate(branches)
         ]
         return either([node for node in nodes if node is not None])
+
+    def _overlap(self, schema: Schema) -> bool:
+        if "discriminator" in schema and "x-typedllm" in str(schema):
+            return False  # a union that Pydantic tells apart
+        return combines({"oneOf": schema["oneOf"]}, ["oneOf"], self._references)
 
     def _referred(self, reference: str, pointer: str, depth: int) -> Node | None:
         if not self._references.resolves(reference):
@@ -114,14 +168,16 @@ class _Lowering:
         if inside:
             # Coming from outside of this recursion, the count begins anew.
             depth = depth + 1 if self._references.within(pointer, reference) else 1
+            most = self._limits.recursion + 1
             self._notes.limit(f"recursion of {reference} to {self._limits.recursion} levels")
-            if depth > (self._limits.recursion + 1) * inside:
+            if depth > max(min((self._limits.recursion + 1) * inside, _DEEPEST), most):
                 self._notes.rule_out(pointer, f"the recursion of {reference} has no end")
                 return None
         key = (reference, depth)
         if key not in self._known:
             target = self._references.target(reference)
-            self._known[key] = self.node(target, reference, depth)
+            with self._noting(self._original):
+                self._known[key] = self.node(target, reference, depth)
         return self._known[key]
 
     def _values(self, schema: Schema, base: str, pointer: str) -> Node | None:
@@ -142,25 +198,34 @@ class _Lowering:
         nested = [_value(cast(object, v)) for v in values if isinstance(v, list | dict)]
         return either([Literals(plain), *nested] if plain else nested)
 
-    def _typed(self, schema: Schema, pointer: str, depth: int) -> Node | None:
+    def _typed(self, schema: Schema, words: Sequence[str], pointer: str, depth: int) -> Node | None:
         given = schema.get("type")
-        kinds: Sequence[str] = [given] if isinstance(given, str) else (given or _implied(schema))
-        about = frozenset[str]().union(*(_BY_TYPE.get(kind, frozenset()) for kind in kinds))
-        for keyword in schema:
-            if keyword == "type":
-                self._notes.held(pointer, ["type"])
-            elif keyword not in ANNOTATIONS and keyword not in _TYPED:
-                self._notes.checked(pointer, keyword, "not in the grammar")
-            elif keyword in _TYPED and keyword not in about:
-                self._notes.held(pointer, [keyword])  # says nothing about values of this type
+        kinds: Sequence[str] = [given] if isinstance(given, str) else (given or implied(schema))
+        if given is None and self._limits.extra_properties:
+            kinds = [] if not kinds else list(BY_TYPE)
+        about = frozenset[str]().union(*(BY_TYPE.get(kind, frozenset()) for kind in kinds))
+        for word in words:
+            if word in ("type", "then", "else") or (word in TYPED and word not in about):
+                self._notes.held(pointer, [word])  # says nothing about values of this type
+            elif word not in TYPED and not self._in_strings(schema, word, kinds):
+                self._notes.checked(pointer, word, "not in the grammar")
         if not kinds:
             return self.any_value()
-        if given is None:
-            self._notes.rewritten(pointer, "type", f"left open, taken as {', '.join(kinds)}")
+        if given is None and not self._limits.extra_properties:
+            self._notes.limit("of types left open, only those that the keywords are about")
         if "number" in kinds and "integer" in kinds:
             kinds = [kind for kind in kinds if kind != "integer"]
-        nodes = [self._of_type(schema, kind, pointer, depth) for kind in kinds]
-        return either([node for node in nodes if node is not None])
+        nodes: list[Node] = []
+        for kind in kinds:  # no comprehension: each would be one more frame a level
+            node = self._of_type(schema, kind, pointer, depth)
+            if node is not None:
+                nodes.append(node)
+        return either(nodes)
+
+    @staticmethod
+    def _in_strings(schema: Schema, word: str, kinds: Sequence[str]) -> bool:
+        """Whether a keyword of a rewritten form is one of the facets of a string."""
+        return word in ("allOf", "not") and kinds == ["string"] and facets(schema) is not None
 
     def _of_type(self, schema: Schema, kind: str, pointer: str, depth: int) -> Node | None:
         note: str | None = schema.get("x-typedllm", {}).get("kind")
@@ -206,16 +271,6 @@ class _Lowering:
                 branches.append(Object(entries=((Text(), inner),), max_entries=most))
             self._any[levels] = OneOf(tuple(branches))
         return self._any[levels]
-
-
-def _implied(schema: Schema) -> list[str]:
-    """The types that the keywords of a schema without `type` are about."""
-    found = [
-        kind
-        for kind in ("object", "array", "string", "number")
-        if any(keyword in _BY_TYPE[kind] for keyword in schema)
-    ]
-    return found
 
 
 def either(nodes: Sequence[Node]) -> Node | None:

@@ -8,7 +8,10 @@ from typing import Literal, TypeAlias
 
 from typedllm.records import Ending
 
-Status: TypeAlias = Literal["by construction", "rewritten", "checked after", "refused"]
+Status: TypeAlias = Literal[
+    "annotation", "by construction", "rewritten", "checked after", "refused"
+]
+_WORST_LAST: tuple[Status, ...] = ("annotation", "by construction", "rewritten", "checked after")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,13 +52,19 @@ class Plan:
     @property
     def guaranteed(self) -> bool:
         """Whether every answer is valid by construction: nothing is left to be checked after."""
-        return all(part.status in ("by construction", "rewritten") for part in self.parts)
+        return all(part.status not in ("checked after", "refused") for part in self.parts)
+
+    @property
+    def told(self) -> tuple[Part, ...]:
+        """The parts without what only describes, such as titles."""
+        return tuple(part for part in self.parts if part.status != "annotation" or part.reason)
 
     def __str__(self) -> str:
-        held = sum(part.status == "by construction" for part in self.parts)
-        lines = [f"engine: {self.engine}", f"by construction: {held} of {len(self.parts)} keywords"]
-        for status in ("rewritten", "checked after", "refused"):
-            found = [part for part in self.parts if part.status == status]
+        asserting = [part for part in self.parts if part.status != "annotation"]
+        held = sum(part.status == "by construction" for part in asserting)
+        lines = [f"engine: {self.engine}", f"by construction: {held} of {len(asserting)} keywords"]
+        for status in ("rewritten", "checked after", "refused", "annotation"):
+            found = [part for part in self.told if part.status == status]
             lines += [f"{status}: {p.pointer} {p.keyword}: {p.reason}" for p in found]
         lines += [f"limit: {limit}" for limit in self.limits]
         if self.ending is not None:
@@ -76,6 +85,10 @@ class Notes:
         for keyword in keywords:
             self._note(pointer, keyword, "by construction", "")
 
+    def annotation(self, pointer: str, keyword: str, reason: str = "") -> None:
+        """A keyword that says nothing about which values are valid."""
+        self._note(pointer, keyword, "annotation", reason)
+
     def rewritten(self, pointer: str, keyword: str, reason: str) -> None:
         """A keyword that is held in another form."""
         self._note(pointer, keyword, "rewritten", reason)
@@ -84,11 +97,14 @@ class Notes:
         """A keyword that the tree does not hold."""
         self._note(pointer, keyword, "checked after", reason)
 
+    def has(self, pointer: str, keyword: str) -> bool:
+        """Whether something has been noted of a keyword."""
+        return (pointer, keyword) in self._parts
+
     def _note(self, pointer: str, keyword: str, status: Status, reason: str) -> None:
         # A schema that is met on several ways is as good as on the worst of them.
-        order = ("by construction", "rewritten", "checked after")
         known = self._parts.get((pointer, keyword))
-        if known is None or order.index(known.status) < order.index(status):
+        if known is None or _WORST_LAST.index(known.status) < _WORST_LAST.index(status):
             part = Part(pointer=pointer, keyword=keyword, status=status, reason=reason)
             self._parts[pointer, keyword] = part
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
-
-def escape(name: str) -> str:
-    """A property's name as a step of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
+from typedllm.spec.keywords import HOMES, subschemas
 
 
 class References:
@@ -79,13 +76,11 @@ def _references_in(schema: object) -> Iterator[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, Mapping):
-            found = cast(Mapping[str, object], part)
-            reference = found.get("$ref")
-            if isinstance(reference, str):
-                yield reference
-            waiting.extend(v for k, v in found.items() if k not in ("$defs", "definitions"))
-        elif isinstance(part, list):
-            waiting.extend(cast(list[object], part))
+            found = cast(Mapping[str, Any], part)
+            if isinstance(found.get("$ref"), str):
+                yield found["$ref"]
+            # What a home holds counts only where it is referred to.
+            waiting += [inner for word, _, inner in subschemas(found) if word not in HOMES]
 
 
 def _closure(start: str, edges: Mapping[str, set[str]]) -> frozenset[str]:

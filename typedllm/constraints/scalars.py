@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from typedllm.constraints.formats import KNOWN, NARROWED, format_expr, url_expr
+from typedllm.constraints.formats import KNOWN, NARROWED, asserted, format_expr, url_expr
 from typedllm.constraints.numbers import Range, decimals, integers, multiples
 from typedllm.constraints.plan import Notes
 from typedllm.grammar.closing import TooComplex, shortest
 from typedllm.grammar.expression import text_content
-from typedllm.grammar.pattern import NotRegular, parse_pattern
+from typedllm.grammar.pattern import NotRegular, parse_pattern, parse_widely
 from typedllm.grammar.regular import (
+    ANY,
     NOTHING,
     Alt,
     Both,
     Chars,
     Concat,
     Expr,
+    Not,
     Nothing,
     Repeat,
     Words,
+    alt,
     both,
     chain,
     chars,
     concat,
+    difference,
     repeat,
+    words,
 )
 from typedllm.grammar.tree import Node, Scalar, Text
 from typedllm.records import Limits
 
 Schema = Mapping[str, Any]
 
+_DRAFTS = (4, 6, 7, 19, 20)
 _ASCII = chars([(0, 127)])
-_HARMLESS = frozenset({"path", "binary", "password"})  # any string will do
 _SMALL_DIGITS = 6  # of a double whose remainder is still seen to be small by Pydantic
 _EXACT_DIGITS = 15  # decimal digits that a JSON number keeps when it is read as a double
 
@@ -48,15 +54,79 @@ def string(
     if kind == "bytes":
         return _bytes(schema, name, pointer, notes)
     pattern = _formatted(schema, name, kind, pointer, notes)
-    if "pattern" in schema:
-        written = _written(schema["pattern"], pointer, notes)
-        if written is not None:
-            pattern = written if pattern is None else both(pattern, written)
+    found = facets(schema) or Facets(patterns=(), excluded=(), formats=(), words=())
+    for written in found.patterns:
+        pattern = _all_of(pattern, _written(written, pointer, notes))
+    for other in found.formats[1:]:
+        pattern = _all_of(pattern, _formatted({"format": other}, other, None, pointer, notes))
+    pattern = _without(pattern, found, pointer, notes)
     if most is None and pattern is None and limits.string_length is not None:
         most = max(limits.string_length, least)
         notes.limit(f"strings of at most {most} characters")
     notes.held(pointer, [word for word in ("minLength", "maxLength") if word in schema])
     return _text(pattern, least, None if most is None else int(most), pointer, notes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facets:
+    """What a rewritten schema asks of a string beside its length.
+
+    Attributes:
+        patterns: all of which are found in it.
+        excluded: patterns of which none is found in it.
+        formats: all of which it has.
+        words: texts that it is not.
+    """
+
+    patterns: tuple[str, ...]
+    excluded: tuple[str, ...]
+    formats: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+def facets(schema: Schema) -> Facets | None:
+    """Read the facets of a string, or None where a part of `allOf` or `not` says something else.
+
+    Args:
+        schema: a schema of strings.
+    """
+    parts: list[Schema] = [schema, *schema.get("allOf", ())]
+    denied: list[Schema] = [part["not"] for part in parts if "not" in part]
+    inner = [part.keys() for part in parts[1:]] + [part.keys() for part in denied]
+    if any(not keys <= {"pattern", "format", "not", "type"} for keys in inner[: len(parts) - 1]):
+        return None
+    if any(
+        not keys <= {"pattern", "enum", "const"} or len(keys) > 1
+        for keys in inner[len(parts) - 1 :]
+    ):
+        return None
+    values = [v for part in denied for v in (*part.get("enum", ()), part.get("const"))]
+    return Facets(
+        patterns=tuple(part["pattern"] for part in parts if "pattern" in part),
+        excluded=tuple(part["pattern"] for part in denied if "pattern" in part),
+        formats=tuple(part["format"] for part in parts if "format" in part),
+        words=tuple(value for value in values if isinstance(value, str)),
+    )
+
+
+def _all_of(pattern: Expr | None, other: Expr | None) -> Expr | None:
+    if pattern is None or other is None:
+        return other if pattern is None else pattern
+    return both(pattern, other)
+
+
+def _without(pattern: Expr | None, found: Facets, pointer: str, notes: Notes) -> Expr | None:
+    """A pattern without what is excluded."""
+    excluded = [words(found.words)]
+    for written in found.excluded:
+        try:
+            excluded.append(parse_widely(written))
+        except NotRegular as error:
+            notes.checked(pointer, "not", str(error))
+    denied = alt(*excluded)
+    if denied is not NOTHING:
+        pattern = difference(repeat(ANY) if pattern is None else pattern, denied)
+    return pattern
 
 
 def _text(
@@ -104,8 +174,8 @@ def _lengths(expr: Expr) -> tuple[int, int | None]:
     match expr:
         case Nothing():
             return 0, 0
-        case Words(words, _, _, _):
-            sizes = [len(word.decode()) for word in words]
+        case Words(found, _, _, _):
+            sizes = [len(word.decode()) for word in found]
             return min(sizes), max(sizes)
         case Concat():
             found = [_lengths(part) for part in chain(expr)]
@@ -120,6 +190,8 @@ def _lengths(expr: Expr) -> tuple[int, int | None]:
         case Repeat(inner, least, most):
             low, high = _lengths(inner)
             return low * least, None if most is None or high is None else high * most
+        case Not():
+            return 0, None
         case Both(left, right):
             (low, high), (other_low, other_high) = _lengths(left), _lengths(right)
             bounds = [bound for bound in (high, other_high) if bound is not None]
@@ -135,7 +207,7 @@ def _formatted(
         notes.limit(NARROWED["url"])
         notes.held(pointer, [word for word in ("format",) if word in schema])
         schemes = schema["x-typedllm"].get("schemes")
-        return url_expr(tuple(schemes)) if schemes else format_expr("uri")
+        return url_expr(tuple(schemes or ()))
     if not name:
         return None
     if name in KNOWN:
@@ -143,10 +215,10 @@ def _formatted(
             notes.limit(f"{name}: {NARROWED[name]}")
         notes.held(pointer, [word for word in ("format",) if word in schema])
         return format_expr(name)
-    if name in _HARMLESS:
-        notes.held(pointer, ["format"])
-    else:
+    if any(asserted(name, draft) for draft in _DRAFTS):
         notes.checked(pointer, "format", f"no grammar for {name!r}")
+    else:
+        notes.annotation(pointer, "format", f"{name!r} is no format that is checked")
     return None
 
 
@@ -226,10 +298,7 @@ def _multiples(
 def _range(schema: Schema, pointer: str, notes: Notes) -> Range:
     def bound(keyword: str) -> Decimal | None:
         value = schema.get(keyword)
-        if value is None:
-            return None
-        if isinstance(value, bool):  # an older draft makes `minimum` exclusive by a flag
-            notes.checked(pointer, keyword, "a form of an older draft")
+        if value is None or isinstance(value, bool):
             return None
         number = Decimal(repr(value))
         if not number.is_finite():  # a Python type may have such a bound
@@ -238,6 +307,8 @@ def _range(schema: Schema, pointer: str, notes: Notes) -> Range:
         notes.held(pointer, [keyword])
         return number
 
+    flags = [word for word in ("exclusiveMinimum", "exclusiveMaximum") if schema.get(word) is True]
+    notes.held(pointer, flags)  # of draft 4, which makes the other bound exclusive
     low, over = bound("minimum"), bound("exclusiveMinimum")
     high, under = bound("maximum"), bound("exclusiveMaximum")
     low_open = over is not None and (low is None or over >= low)
@@ -245,8 +316,8 @@ def _range(schema: Schema, pointer: str, notes: Notes) -> Range:
     return Range(
         low=over if low_open else low,
         high=under if high_open else high,
-        low_open=low_open,
-        high_open=high_open,
+        low_open=low_open or "exclusiveMinimum" in flags,
+        high_open=high_open or "exclusiveMaximum" in flags,
     )
 
 

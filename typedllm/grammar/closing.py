@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import pairwise
 
-from typedllm.grammar.characters import Ranges, first_char
+from typedllm.grammar.characters import LAST_CODE_POINT, Ranges, encoded_size, first_char
 from typedllm.grammar.escapes import CHARACTER
 from typedllm.grammar.regular import (
     NOTHING,
@@ -17,20 +17,24 @@ from typedllm.grammar.regular import (
     Concat,
     Distinct,
     Expr,
+    Not,
     Nothing,
     Ordered,
     Repeat,
     Words,
     chain,
-    derive,
+    derive_all,
     nullable,
 )
 
 _STATES = 2_000  # of an intersection, before a way out of it is given up
-_FEW_STATES = 200  # of a pattern whose length is bounded, which bounds what closes it too
+_SOME_STATES = 1_000  # of a pattern with a most length
+_FEW_STATES = 200  # of a pattern with a least length, which bounds what closes it too
+_CHARACTER_BYTES = 6  # of an escape
+_MID_CHARACTER = 3  # bytes that may be left of a character that has been begun
 _LONGEST = 1_000_000  # bytes of a shortest text
 _ANYTHING = 10**9  # bytes; a reserve that no budget exceeds
-_PLAIN = "x0aA"  # characters to fill a least length with, where the class has one of them
+_PLAIN = "x0aA "  # characters to fill a least length with, where the class has one of them
 
 
 @lru_cache(maxsize=65536)
@@ -59,6 +63,8 @@ def shortest(expr: Expr) -> bytes | None:
             return None if text is None else _times(text, least)
         case Both():
             return _shortest_of_both(expr)
+        case Not():  # no more than a bound on that of the `Both` around it
+            return b""
         case Distinct(words, between, least, _):
             return between.join(sorted(words, key=len)[:least])
         case Ordered(keys, values, picks, depth):
@@ -83,28 +89,31 @@ def _plain_char(ranges: Ranges, seen: bytes) -> str | None:
 def _shortest_of_both(expr: Expr) -> bytes | None:
     # Best first (A*): what is left is at least as long as the shortest rest of either side.
     first = _least_left(expr)
-    waiting = [] if first is None else [(first, 0, b"", expr)]
+    waiting = [] if first is None else [(first, 0, 0, b"", expr)]
     known = {expr: 0}
     while waiting:
-        _, _, text, state = heappop(waiting)
+        *_, text, state = heappop(waiting)
         if nullable(state):
             return text
-        for byte, after in steps(state):
-            longer = text + bytes((byte,))
+        for more, after in steps(state):
+            longer = text + more
             left = _least_left(after)
             if left is None or known.get(after, _ANYTHING) <= len(longer):
                 continue
             if len(known) == _STATES:
                 raise TooComplex(f"an intersection has more than {_STATES:,} states")
             known[after] = len(longer)
-            # The longest text first among equals; a text has one state, so none are compared.
-            heappush(waiting, (len(longer) + left, -len(longer), longer, after))
+            # Among equals the longest text first, then the one that was found first.
+            heappush(waiting, (len(longer) + left, -len(longer), len(known), longer, after))
     return None
 
 
 def _least_left(state: Expr) -> int | None:
-    sides = (state.left, state.right) if isinstance(state, Both) else (state,)
-    found = [shortest(side) for side in sides]
+    sides: list[Expr] = []
+    while isinstance(state, Both):
+        sides.append(state.right)
+        state = state.left
+    found = [shortest(side) for side in (state, *sides)]
     return None if None in found else max(len(text) for text in found if text is not None)
 
 
@@ -112,42 +121,106 @@ class TooComplex(ValueError):
     """An expression has too many states, or too long a shortest text, to be worth exploring."""
 
 
-def _states(expr: Expr, most: int = _STATES) -> int | None:
-    """The number of states, or None when they are more than `most`."""
-    waiting, known = [expr], {expr}
+_Graph = dict[Expr, list[tuple[bytes, Expr]]]
+
+
+def _explored(expr: Expr, most: int) -> _Graph | None:
+    """The states before each character, with their steps; None when they are more than `most`."""
+    waiting, known = [expr], _Graph()
     while waiting:
-        for _, after in steps(waiting.pop()):
-            if after not in known:
-                if len(known) == most:
-                    return None
-                known.add(after)
-                waiting.append(after)
-    return len(known)
+        state = waiting.pop()
+        if state not in known:
+            if len(known) == most:
+                return None
+            known[state] = steps(state)
+            waiting += [after for _, after in known[state]]
+    return known
 
 
-def steps(state: Expr) -> list[tuple[int, Expr]]:
-    """One byte, with what follows it, of every class of bytes that the state tells apart."""
-    edges = sorted(_edges(state))
-    out: list[tuple[int, Expr]] = []
-    for low, high in pairwise((*edges, 256)):
-        byte = next((ord(char) for char in _PLAIN if low <= ord(char) < high), low)
-        after = derive(state, byte)
-        if after is not NOTHING:
-            out.append((byte, after))
-    return out
+def _farthest(graph: _Graph, size_of: Callable[[bytes], int]) -> int:
+    """The longest of the shortest ways to an end, from any state that has one."""
+    numbers = {state: number for number, state in enumerate(graph)}
+    before: dict[int, list[tuple[int, int]]] = {}
+    for state, ways in graph.items():
+        for text, after in ways:
+            before.setdefault(numbers[after], []).append((size_of(text), numbers[state]))
+    waiting = [(0, number) for state, number in numbers.items() if nullable(state)]
+    reached: dict[int, int] = {}
+    while waiting:
+        size, number = heappop(waiting)
+        if number not in reached:
+            reached[number] = size
+            for more, other in before.get(number, ()):
+                heappush(waiting, (size + more, other))
+    return max(reached.values(), default=0)
+
+
+def steps(state: Expr) -> list[tuple[bytes, Expr]]:
+    """The rest of one character, with what follows, of every class that the state tells apart."""
+    found = ((text, derive_all(state, text)) for text in told_apart(state))
+    return [(text, after) for text, after in found if after is not NOTHING]
+
+
+def told_apart(*states: Expr) -> list[bytes]:
+    """The rest of one character of every class that states tell apart, letters and digits first.
+
+    Args:
+        states: which have all read the same first bytes of a character, if any.
+    """
+    seen = max(map(_seen, states), key=len)
+    edges = sorted({0, *_SURROGATES, LAST_CODE_POINT + 1}.union(*map(_edges, states)))
+    chars = (_plain_char(((low, high - 1),), seen) for low, high in pairwise(edges))
+    found = [char for char in chars if char is not None and not _is_surrogate(char)]
+    found.sort(key=lambda char: (not char.isalnum(), not char.isprintable()))
+    return [char.encode()[len(seen) :] for char in found]
+
+
+_SURROGATES = (0xD800, 0xE000)
+
+
+def _is_surrogate(char: str) -> bool:
+    return _SURROGATES[0] <= ord(char) < _SURROGATES[1]
+
+
+@lru_cache(maxsize=65536)
+def _seen(expr: Expr) -> bytes:
+    """The bytes of a character that has not been read to its end."""
+    match expr:
+        case Words(words, start, _, depth):
+            return _begun(words[start], depth)
+        case Chars(_, seen):
+            return seen
+        case Concat(head, _):
+            return _seen(head)
+        case Alt(branches):
+            return max(map(_seen, branches), key=len)
+        case Both(left, right):
+            return _seen(left) or _seen(right)
+        case Not(inner):
+            return _seen(inner)
+        case Ordered(keys, _, picks, depth):
+            return _begun(keys[picks[0]], depth)
+        case _:
+            return b""
+
+
+def _begun(word: bytes, depth: int) -> bytes:
+    start = depth
+    while start < len(word) and start > 0 and word[start] & 0xC0 == 0x80:
+        start -= 1
+    return word[start:depth]
 
 
 @lru_cache(maxsize=65536)
 def _edges(expr: Expr) -> frozenset[int]:
-    """Bytes at which the derivative by the first byte may change."""
+    """Code points at which the derivative by the first character may change."""
     match expr:
         case Nothing():
             return frozenset()
         case Words(words, start, stop, depth):
-            firsts = {words[i][depth] for i in range(start, stop) if len(words[i]) > depth}
-            return frozenset(edge for byte in firsts for edge in (byte, byte + 1))
-        case Chars(ranges, seen):
-            return _char_edges(ranges, seen)
+            return _first_points({words[i][depth - len(_seen(expr)) :] for i in range(start, stop)})
+        case Chars(ranges, _):
+            return frozenset(edge for low, high in ranges for edge in (low, high + 1))
         case Concat(head, tail):
             return _edges(head) | _edges(tail) if nullable(head) else _edges(head)
         case Alt(branches):
@@ -156,24 +229,17 @@ def _edges(expr: Expr) -> frozenset[int]:
             return _edges(inner)
         case Both(left, right):
             return _edges(left) | _edges(right)
+        case Not(inner):
+            return _edges(inner)
         case Distinct(words, _, _, _):
-            return frozenset(edge for word in words for edge in (word[0], word[0] + 1))
+            return _first_points(set(words))
         case Ordered(keys, _, picks, depth):
-            firsts = {keys[pick][depth] for pick in picks}
-            return frozenset(edge for byte in firsts for edge in (byte, byte + 1))
+            return _first_points({keys[pick][depth - len(_seen(expr)) :] for pick in picks})
 
 
-_UTF8_EDGES = (0x80, 0x90, 0xA0, 0xC0, 0xC2, 0xE0, 0xE1, 0xED, 0xEE, 0xF0, 0xF1, 0xF4, 0xF5)
-
-
-def _char_edges(ranges: Ranges, seen: bytes) -> frozenset[int]:
-    position = len(seen)
-    out: set[int] = set(_UTF8_EDGES)
-    for low_high in ranges:
-        for encoded in (chr(point).encode() for point in low_high):
-            if encoded.startswith(seen) and len(encoded) > position:
-                out.update((encoded[position], encoded[position] + 1))
-    return frozenset(out)
+def _first_points(words: set[bytes]) -> frozenset[int]:
+    firsts = {ord(word[: encoded_size(word[0])].decode()) for word in words if word}
+    return frozenset(edge for point in firsts for edge in (point, point + 1))
 
 
 @lru_cache(maxsize=1024)
@@ -229,6 +295,8 @@ def _reserve(expr: Expr) -> int:
             return _reserve(inner) + max(least - 1, 0) * len(_shortest(inner))
         case Both(left, right):
             return _reserve_of_both(expr, left, right)
+        case Not():
+            return 0
         case Distinct(words, between, least, _):
             return (max(map(len, words)) + len(between)) * max(least, 1)
         case Ordered(keys, values, picks, _):
@@ -265,11 +333,43 @@ def _reserve_of_words(found: tuple[bytes, ...], depth: int) -> int:
 
 
 def _reserve_of_both(expr: Expr, left: Expr, right: Expr) -> int:
+    longest = _longest(expr)
     if isinstance(right, Repeat) and right.inner is CHARACTER:
-        # A way out of `left` needs at most as many characters as it has states beyond those that
-        # the least length asks for (cycles can be left out); an escape has at most 6 bytes.
-        states = _states(left, _STATES if right.most is None else min(right.most, _FEW_STATES))
-        if states is None:
-            return _ANYTHING if right.most is None else 6 * right.most
-        return _reserve(left) + 6 * (right.least + states)
-    return _states(expr) or _ANYTHING
+        # What may be closed at all may be closed by the fewest characters that end `left`; where
+        # there is a least length, by that many and one for each state (cycles can be left out).
+        graph = _explored(left, _FEW_STATES if right.least else _SOME_STATES)
+        if graph is None:
+            bound = None
+        elif right.least:
+            bound = _reserve(left) + _CHARACTER_BYTES * (right.least + len(graph))
+        else:
+            bound = _CHARACTER_BYTES * (1 + _farthest(graph, lambda text: 1))
+    else:
+        graph = _explored(expr, _STATES if longest is None else min(longest, _STATES))
+        bound = None if graph is None else _farthest(graph, len) + _MID_CHARACTER
+    return min((size for size in (bound, longest) if size is not None), default=_ANYTHING)
+
+
+def _longest(expr: Expr) -> int | None:
+    """A bound on the bytes of every text, or None where there may be none."""
+    match expr:
+        case Words(found, start, stop, depth):
+            return max(map(len, found[start:stop])) - depth
+        case Chars(ranges, seen):
+            return len(chr(ranges[-1][1]).encode()) - len(seen)
+        case Concat():
+            sizes = list(map(_longest, chain(expr)))
+            known = [size for size in sizes if size is not None]
+            return sum(known) if len(known) == len(sizes) else None
+        case Alt(branches):
+            sizes = list(map(_longest, branches))
+            known = [size for size in sizes if size is not None]
+            return max(known) if len(known) == len(sizes) else None
+        case Repeat(inner, _, most):
+            size = _longest(inner)
+            return None if most is None or size is None else size * most
+        case Both(left, right):
+            sizes = (_longest(left), _longest(right))
+            return min((size for size in sizes if size is not None), default=None)
+        case Nothing() | Not() | Distinct() | Ordered():
+            return None

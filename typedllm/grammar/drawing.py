@@ -14,6 +14,7 @@ from typedllm.grammar.regular import (
     Concat,
     Distinct,
     Expr,
+    Not,
     Nothing,
     Ordered,
     Repeat,
@@ -38,7 +39,7 @@ def random_text(root: Node, rng: random.Random) -> str:
 
 def _draw(expr: Expr, rng: random.Random) -> bytes:
     match expr:
-        case Nothing():
+        case Nothing() | Not():
             raise ValueError("no text satisfies this grammar")
         case Words(words, start, stop, depth):
             return words[rng.randrange(start, stop)][depth:]
@@ -73,9 +74,9 @@ def _char(ranges: Ranges, rng: random.Random) -> str:
 def _walk(expr: Expr, rng: random.Random) -> bytes:
     text = b""
     for _ in range(_WALK):
-        possible = [(byte, after) for byte, after in steps(expr) if shortest(after) is not None]
+        possible = [(more, after) for more, after in steps(expr) if shortest(after) is not None]
         if not possible or (nullable(expr) and rng.random() > _MORE):
             break
-        byte, expr = rng.choice(possible)
-        text += bytes((byte,))
+        more, expr = rng.choice(possible)
+        text += more
     return text + (shortest(expr) or b"")

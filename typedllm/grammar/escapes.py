@@ -13,12 +13,14 @@ from typedllm.grammar.regular import (
     Chars,
     Concat,
     Expr,
+    Not,
     Repeat,
     Words,
     alt,
     both,
     chars,
     concat,
+    difference,
     literal,
     repeat,
     words,
@@ -49,6 +51,8 @@ def escaped(expr: Expr) -> Expr:
             return alt(*map(escaped, branches))
         case Repeat(inner, least, most):
             return repeat(escaped(inner), least, most)
+        case Both(left, Not(inner)):  # exact: every character has one canonical form
+            return difference(escaped(left), escaped(inner))
         case Both(left, right):  # exact: no escape is a prefix of another
             return both(escaped(left), escaped(right))
         case _:

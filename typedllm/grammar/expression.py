@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
+from typing import TypeVar
 
 from typedllm.grammar.escapes import CHARACTER, escaped, quoted
 from typedllm.grammar.regular import (
@@ -20,6 +22,8 @@ from typedllm.grammar.regular import (
     words,
 )
 from typedllm.grammar.tree import Array, Literals, Node, Object, OneOf, Scalar, Text
+
+State = TypeVar("State")
 
 
 def text_content(node: Text) -> Expr:
@@ -76,6 +80,8 @@ def _items(node: Array, known: dict[int, Expr]) -> Expr:
 
 def listed(item: Expr, least: int, most: int | None, *, first: bool) -> Expr:
     """Items with commas between them, and before the first unless nothing stands before it."""
+    if most is not None and most < least:
+        return NOTHING
     following = concat(literal(","), item)
     if not first:
         return repeat(following, least, most)
@@ -90,23 +96,98 @@ def _members(node: Object, known: dict[int, Expr]) -> Expr:
     entry = alt(
         *(concat(_of(key, known), literal(":"), _of(value, known)) for key, value in node.entries)
     )
-    further = listed(entry, node.min_entries, node.max_entries, first=False)
     keys = [f"{quoted(member.name)}:" for member in node.members]
     values = [_of(member.node, known) for member in node.members]
+    bounds = node.entry_bounds
+    if bounds is None:
+        return _counted(node, entry, keys, values)
+    further = listed(entry, *bounds, first=False)
     anchor = next((i for i, member in enumerate(node.members) if member.required), None)
     if anchor is None:
-        alone = listed(entry, node.min_entries, node.max_entries, first=True)
+        alone = listed(entry, node.min_properties, bounds[1], first=True)
         return alt(concat(ordered(keys, values), further), alone)
     # The first required member tells where commas stand: after each before it, before each after.
     parts = [optional(concat(ordered(keys[:anchor], values[:anchor]), literal(",")))]
     parts += (literal(keys[anchor]), values[anchor])
-    after = range(anchor + 1, len(keys))
+    return concat(*parts, *_following(node, keys, values, anchor + 1), further)
+
+
+def _following(node: Object, keys: list[str], values: list[Expr], start: int) -> list[Expr]:
+    """The members from `start` on, where some stand before them."""
+    parts: list[Expr] = []
+    after = range(start, len(keys))
     for required, group in groupby(after, lambda index: node.members[index].required):
+        run = list(group)
         if required:
-            for index in group:
+            for index in run:
                 parts += (literal(f",{keys[index]}"), values[index])
         else:
-            run = list(group)
             pairs = ordered([keys[i] for i in run], [values[i] for i in run])
             parts.append(optional(concat(literal(","), pairs)))
-    return concat(*parts, further)
+    return parts
+
+
+def _counted(node: Object, entry: Expr, keys: list[str], values: list[Expr]) -> Expr:
+    further = listed(entry, 0, node.max_entries if node.entries else 0, first=False)
+
+    def end(written: int, least: int, most: int | None) -> Expr:
+        return listed(entry, least, most, first=not written)
+
+    def step(index: int, written: int, taken: Expr, passed: Expr | None) -> Expr:
+        if node.max_properties is None and written >= max(node.min_properties, 1):
+            return concat(*_following(node, keys, values, index), further)  # need not be counted
+        comma = "," if written else ""
+        here = concat(literal(comma + keys[index]), values[index], taken)
+        return here if passed is None else alt(here, passed)
+
+    return counted(node, end, step)
+
+
+def counted(
+    node: Object,
+    end: Callable[[int, int, int | None], State],
+    step: Callable[[int, int, State, State | None], State],
+) -> State:
+    """Fold an object whose properties are counted as they are written, from its end.
+
+    Args:
+        node: the object.
+        end: makes the state after all members, of the number of properties written and the least
+            and the most entries that may follow; where the most is below the least, none fits.
+        step: makes the state before a member, of its index, the number of properties written, the
+            state after it, and the state after leaving it out (None where it is required).
+
+    Returns:
+        The first state.
+    """
+    cap = _highest_count(node)
+    row: list[State] = []
+    for written in range(min(len(node.members), cap) + 1):
+        most = node.max_entries if node.entries else 0
+        if node.max_properties is not None:
+            room = node.max_properties - written
+            most = room if most is None else min(most, room)
+        row.append(end(written, max(node.min_properties - written, 0), most))
+    for index in reversed(range(len(node.members))):
+        row = [
+            step(
+                index,
+                written,
+                row[min(written + 1, cap)],
+                None if node.members[index].required else row[written],
+            )
+            for written in range(min(index, cap) + 1)
+        ]
+    return row[0]
+
+
+def states(node: Object) -> int:
+    """The number of states that `counted` makes."""
+    cap = _highest_count(node)
+    return sum(min(index, cap) + 1 for index in range(len(node.members) + 1))
+
+
+def _highest_count(node: Object) -> int:
+    # Above it, all counts are alike: enough, or too many.
+    most = node.max_properties
+    return max(node.min_properties, 1) if most is None else most + 1

@@ -82,6 +82,13 @@ class Both:
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Not:
+    """Matches what `inner` does not; the right side of a `Both`, whose left side says of what."""
+
+    inner: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Distinct:
     """Matches `least` to `most` of the `words`, each at most once, with `between` between them."""
 
@@ -105,7 +112,7 @@ class Ordered:
     depth: int
 
 
-Expr: TypeAlias = Nothing | Words | Chars | Concat | Alt | Repeat | Both | Distinct | Ordered
+Expr: TypeAlias = Nothing | Words | Chars | Concat | Alt | Repeat | Both | Not | Distinct | Ordered
 
 _interned: WeakValueDictionary[tuple[object, ...], Expr] = WeakValueDictionary()
 
@@ -121,6 +128,8 @@ def _intern(kind: Callable[..., Expr], *parts: object) -> Expr:
 
 
 NOTHING: Expr = Nothing()
+ALL: Expr = _intern(Not, NOTHING)
+"""Matches whatever follows; to end the right side of a `Both`, whose left side says where."""
 
 
 def words(texts: Iterable[str]) -> Expr:
@@ -165,6 +174,8 @@ def _pair(head: Expr, tail: Expr) -> Expr:
         return tail
     if tail is EMPTY:
         return head
+    if tail is ALL and nullable(head):
+        return ALL
     if isinstance(head, Concat):  # to the right, so that a derivative touches only the first part
         return concat(*chain(head), tail)
     first = tail.head if isinstance(tail, Concat) else tail
@@ -190,6 +201,8 @@ def alt(*branches: Expr) -> Expr:
             flat.update(dict.fromkeys(branch.branches))
         elif branch is not NOTHING:
             flat[branch] = None
+    if ALL in flat:
+        return ALL
     if not flat:
         return NOTHING
     return next(iter(flat)) if len(flat) == 1 else _intern(Alt, tuple(flat))
@@ -218,9 +231,22 @@ def both(left: Expr, right: Expr) -> Expr:
     """Match what both sides match."""
     if left is NOTHING or right is NOTHING:
         return NOTHING
-    if left is right:
+    if left is right or right is ALL:
         return left
+    if left is ALL and not isinstance(right, Not):
+        return right
+    if EMPTY in (left, right):
+        return EMPTY if nullable(left) and nullable(right) else NOTHING
     return _intern(Both, left, right)
+
+
+def difference(left: Expr, right: Expr) -> Expr:
+    """Match what the left side matches and the right side does not."""
+    return NOTHING if left is right else both(left, _complement(right))
+
+
+def _complement(expr: Expr) -> Expr:
+    return NOTHING if expr is ALL else _intern(Not, expr)
 
 
 def distinct(texts: Iterable[str], between: str, least: int, most: int | None) -> Expr:
@@ -252,6 +278,7 @@ def _ordered(keys: tuple[bytes, ...], values: tuple[Expr, ...], start: int) -> E
     )
 
 
+@lru_cache(maxsize=65536)
 def nullable(expr: Expr) -> bool:
     """Whether the empty text matches."""
     match expr:
@@ -267,6 +294,8 @@ def nullable(expr: Expr) -> bool:
             return least == 0
         case Both(left, right):
             return nullable(left) and nullable(right)
+        case Not(inner):
+            return not nullable(inner)
         case Distinct(_, _, least, _):
             return least == 0
 
@@ -295,6 +324,8 @@ def derive(expr: Expr, byte: int) -> Expr:
         case Both(left, right):
             after = derive(left, byte)
             return NOTHING if after is NOTHING else both(after, derive(right, byte))
+        case Not(inner):
+            return _complement(derive(inner, byte))
         case Distinct():
             return _derive_distinct(expr, byte)
         case Ordered():
@@ -337,7 +368,7 @@ def _derive_distinct(expr: Distinct, byte: int) -> Expr:
         more = _distinct(rest, expr.between, max(expr.least - 1, 1), most) if most else NOTHING
         following = _pair(_word(expr.between), more)
         ends = optional(following) if expr.least <= 1 else following
-        out.append(_pair(_derive_words(_single(word), byte), ends))
+        out.append(_pair(derive(_word(word), byte), ends))
     return alt(*out)
 
 
@@ -351,10 +382,6 @@ def _derive_ordered(expr: Ordered, byte: int) -> Expr:
         return _intern(Ordered, keys, values, tuple(picks), depth + 1)
     more = _pair(literal(","), _ordered(keys, values, index + 1))
     return concat(_word(keys[index][depth + 1 :]), values[index], optional(more))
-
-
-def _single(word: bytes) -> Words:
-    return Words((word,), 0, 1, 0)
 
 
 def derive_all(expr: Expr, text: bytes) -> Expr:

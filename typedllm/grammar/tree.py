@@ -76,14 +76,30 @@ class Object:
     Attributes:
         members: the named properties, in the order of generation.
         entries: pairs of key node (`Text` or `Literals`) and value node for further entries.
-        min_entries: least number of further entries.
+        min_properties: least number of members and entries that are written.
+        max_properties: most members and entries that are written, or None for open.
         max_entries: most further entries, or None for open.
     """
 
     members: tuple[Member, ...] = ()
     entries: tuple[tuple[Text | Literals, Node], ...] = ()
-    min_entries: int = 0
+    min_properties: int = 0
+    max_properties: int | None = None
     max_entries: int | None = None
+
+    @property
+    def entry_bounds(self) -> tuple[int, int | None] | None:
+        """Least and most entries after some members; None where it matters which are written."""
+        needed = sum(member.required for member in self.members)
+        left_out = len(self.members) - needed
+        least = max(self.min_properties - max(needed, 1), 0)
+        most = self.max_entries if self.entries else 0
+        room = None if self.max_properties is None else self.max_properties - needed
+        if left_out:
+            binds = room is not None and (most is None or room < left_out + most)
+            return None if least or binds else (0, most)
+        bounds = [bound for bound in (most, room) if bound is not None]
+        return least, min(bounds, default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -139,6 +139,15 @@ class _Annotated(GenerateJsonSchema):
     def is_instance_schema(self, schema: cs.IsInstanceSchema) -> JsonSchemaValue:
         return self.handle_invalid_for_json_schema(schema, f"instances of {schema['cls']}")
 
+    def model_fields_schema(self, schema: cs.ModelFieldsSchema) -> JsonSchemaValue:
+        return _noted(super().model_fields_schema(schema), kind="fields")
+
+    def dataclass_args_schema(self, schema: cs.DataclassArgsSchema) -> JsonSchemaValue:
+        return _noted(super().dataclass_args_schema(schema), kind="fields")
+
+    def typed_dict_schema(self, schema: cs.TypedDictSchema) -> JsonSchemaValue:
+        return _noted(super().typed_dict_schema(schema), kind="fields")
+
     def model_schema(self, schema: cs.ModelSchema) -> JsonSchemaValue:
         written = super().model_schema(schema)
         hook = schema["cls"].model_post_init if schema.get("post_init") else None

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-import jsonschema_rs
 import pydantic
 from pydantic_core import from_json
 
 from typedllm.errors import Issue, SpecError
 from typedllm.paths import ROOT
-from typedllm.spec.issues import cut, invalid, of_pydantic, of_schema
+from typedllm.spec.issues import invalid, of_pydantic, of_schema
+from typedllm.spec.validators import validator_of
 
 __all__ = [
     "Reader",
@@ -70,7 +70,10 @@ def choice_reader(options: Iterable[str]) -> Reader[str]:
 
 
 def regex_reader(pattern: str) -> Reader[str]:
-    """Make a reader of text that matches a pattern as a whole, in linear time.
+    """Make a reader of text that matches a pattern as a whole.
+
+    It takes linear time, or with look-around or back-references a limited number of steps, beyond
+    which a text does not match.
 
     Args:
         pattern: as in JSON Schema.
@@ -80,12 +83,9 @@ def regex_reader(pattern: str) -> Reader[str]:
     """
     anchored = f"^(?:{pattern})$"
     try:
-        validator = _validator({"type": "string", "pattern": anchored})
+        validator = validator_of({"type": "string", "pattern": anchored})
     except SpecError as error:
-        raise SpecError(
-            f"Regex({pattern!r}) is no regular expression of the linear-time kind; it takes no"
-            " look-around and no back-references"
-        ) from error
+        raise SpecError(f"Regex({pattern!r}) is no regular expression of ECMA-262") from error
 
     def read(text: str, context: Any = None) -> str:
         try:
@@ -123,13 +123,12 @@ def schema_reader(schema: Mapping[str, Any]) -> Reader[Any]:
     """Make a reader of JSON that is checked by a JSON Schema, formats included.
 
     Args:
-        schema: of the dialect that its `$schema` names, else of draft 2020-12. References outside
-            the schema are never fetched.
+        schema: of the draft that `dialect_of` tells. References outside it are never fetched.
 
     Raises:
         SpecError: naming the place, when the schema is not valid or refers to what is not in it.
     """
-    validator = _validator(schema)
+    validator = validator_of(schema)
 
     def read(text: str, context: Any = None) -> Any:
         value = _json(text)
@@ -138,32 +137,6 @@ def schema_reader(schema: Mapping[str, Any]) -> Reader[Any]:
         return value
 
     return read
-
-
-def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
-    try:
-        return jsonschema_rs.validator_for(
-            dict(schema),
-            validate_formats=True,
-            offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(),
-        )
-    except jsonschema_rs.ValidationError as error:
-        place = "".join(f"/{step}" for step in error.instance_path)
-        raise SpecError(f"the JSON Schema is not valid at #{place}: {_reason(error)}") from error
-    except ValueError as error:
-        raise SpecError(f"the JSON Schema cannot be read: {error}") from error
-
-
-def _reason(error: jsonschema_rs.ValidationError) -> str:
-    found = cut(error.message)
-    match error.kind:
-        case jsonschema_rs.ValidationErrorKind.Referencing():
-            return f"{found}; only what the schema itself holds can be referred to"
-        case jsonschema_rs.ValidationErrorKind.Format(format="regex"):
-            return f"{found}; patterns run in linear time, without look-around and back-references"
-        case _:
-            return found
 
 
 def _json(text: str) -> Any:
