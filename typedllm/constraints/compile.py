@@ -101,8 +101,8 @@ def _compile(spec: Spec[Any], traits: Traits, limits: Limits) -> Compiled:
         return Compiled(constraint=None, plan=Plan(engine=traits.name, parts=()))
     root = lower(spec.schema, limits, notes)
     reasons = notes.impossible[-3:] if root is None else []
-    if any(part.status == "checked after" for part in notes.parts):
-        reasons = conflicts(spec.schema) or reasons
+    if root is None or any(part.status == "checked after" for part in notes.parts):
+        reasons = [*conflicts(spec.schema), *reasons]
     if root is None or reasons:
         raise SpecError(f"no value satisfies the output type: {'; '.join(reasons)}")
     return _guided(root, notes, traits)
