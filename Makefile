@@ -47,8 +47,8 @@ types: $(FULL) ## pyright, strict for the package
 bench-import: bench-importing
 bench-transformers: bench-generate # a script named transformers.py would hide the library
 
-bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-embedded`
-	$(BIN)/python benchmarks/$(subst -,_,$*).py
+bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-schemas FILE=mine.jsonl`
+	$(BIN)/python benchmarks/$(subst -,_,$*).py $(FILE)
 
 train-tiny: $(FULL) ## train the embedded model anew, 70 minutes on one core (BANKING77=folder)
 	$(BIN)/python tools/train_tiny.py $(if $(BANKING77),--banking77 $(BANKING77))

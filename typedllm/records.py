@@ -113,8 +113,8 @@ class Limits:
         """
         return cls(
             integer_digits=_MOST_DIGITS,
-            fraction_digits=_MOST_DIGITS,
-            recursion=8,
+            fraction_digits=60,
+            recursion=5,
             extra_properties=True,
         )
 

@@ -216,7 +216,9 @@ class Algebra:
             base = [self._target(part) for part in parts if part is not choices[0]]
             branches = [self._target(branch) for branch in choices[0]["oneOf"]]
             found = {"anyOf": list(self._apart(base, branches))}
-        return mapped(found, lambda inner, steps: self._resolved(inner))
+        # What stands deeper may refer back to here, and has its turn when it is lowered.
+        deeper = {k: list(map(self._resolved, found[k])) for k in ("anyOf", "allOf") if k in found}
+        return {**found, **deeper}
 
     def _apart(self, base: list[Any], branches: list[Any]) -> Iterator[Any]:
         """Each of some branches together with a base, without what it shares with others."""

@@ -8,8 +8,6 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-import jsonschema_rs
-
 from typedllm.constraints.algebra import Algebra
 from typedllm.constraints.combined import ASSERTING, assertions, combines, transfer
 from typedllm.constraints.containers import array
@@ -20,12 +18,13 @@ from typedllm.constraints.references import References
 from typedllm.constraints.scalars import facets, number, string
 from typedllm.grammar.tree import Array, Literals, Member, Node, Object, OneOf, Text
 from typedllm.records import Limits
-from typedllm.spec.dialects import dialect_of
+from typedllm.spec.dialects import URIS, dialect_of
 from typedllm.spec.keywords import ANNOTATIONS, BY_TYPE, TYPED, implied, walk
+from typedllm.spec.validators import validator_of
 
 Schema = Mapping[str, Any]
 
-_DEEPEST = 20  # entries into a recursion of many references at a time
+_DEEPEST = 12  # entries into a recursion of many references at a time
 _json = json.JSONEncoder(ensure_ascii=False).encode
 _NULL_AND_BOOL = Literals(("null", "true", "false"))
 
@@ -96,9 +95,13 @@ class _Lowering:
     def _rewrites(self, schema: Schema, words: Sequence[str]) -> bool:
         if self._notes is self._original:
             return combines(schema, words, self._references) and "x-typedllm" not in str(schema)
-        # What has been rewritten is done again where a reference stands in the way.
-        parts = [*schema.get("allOf", ()), *schema.get("oneOf", ())]
-        return any("$ref" in part for part in parts) or ("$ref" in schema and len(words) > 1)
+        # What has been rewritten is done again where a reference or a choice stood in the way.
+        parts = schema.get("allOf", ())
+        return (
+            "oneOf" in schema
+            or ("$ref" in schema and len(words) > 1)
+            or any("$ref" in part or "oneOf" in part for part in parts)
+        )
 
     def _combined(
         self, schema: Schema, places: Sequence[tuple[str, object]], pointer: str, depth: int
@@ -109,7 +112,7 @@ class _Lowering:
             self._notes.rule_out(pointer, "the recursion has no end")
             return None
         rewritten = self._algebra.rewritten(schema, places)
-        if rewritten is None:
+        if rewritten is None or rewritten.form == schema:
             return self._plain(schema, assertions(schema), pointer, depth)
         notes = Notes()
         self._inside[key] += 1
@@ -187,9 +190,7 @@ class _Lowering:
             for keyword in rest:
                 self._notes.checked(pointer, keyword, f"stands beside {base}")
         elif rest:
-            validator = jsonschema_rs.validator_for(
-                rest, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions()
-            )
+            validator = validator_of({**rest, "$schema": URIS[self._draft]})
             values = [value for value in values if validator.is_valid(value)]
             self._notes.held(pointer, rest)
         if not values:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
-
-import jsonschema_rs
+from typing import cast
 
 from typedllm.constraints.containers import Lowering, Schema, note_of
 from typedllm.constraints.names import (
@@ -26,6 +24,7 @@ from typedllm.grammar.expression import states
 from typedllm.grammar.pattern import NotRegular
 from typedllm.grammar.tree import Literals, Member, Node, Object, OneOf, Scalar, Text
 from typedllm.spec.keywords import escape
+from typedllm.spec.validators import validator_of
 
 _MOST_OPTIONAL = 2_000  # llguidance numbers a grammar's symbols with 16 bits
 _MOST_COUNTED = 500  # members whose number counts: llguidance has a bound on rules side by side
@@ -59,7 +58,7 @@ class _Members:
         self._notes = lowering.notes
         self._properties: Schema = schema.get("properties", {})
         self._patterns: Schema = schema.get("patternProperties", {})
-        self._matchers = {pattern: _validator({"pattern": pattern}) for pattern in self._patterns}
+        self._matchers = {pattern: validator_of({"pattern": pattern}) for pattern in self._patterns}
         self._names = Names(others=Text())
         self._may_be_named: Callable[[str], bool] = lambda name: True
         self._members: list[Member] = []
@@ -98,7 +97,7 @@ class _Members:
         if not possible or "$ref" in str(keywords):  # which only the whole schema can resolve
             self._may_be_named = self._names.has
         else:
-            self._may_be_named = _validator(keywords).is_valid
+            self._may_be_named = validator_of(keywords).is_valid
 
     def _value_of(self, name: str) -> Node | None:
         """What a property of this name may be; None when it may not be."""
@@ -297,7 +296,3 @@ def _is_too_large(node: Object) -> bool:
     if node.entry_bounds is not None:
         return False
     return len(node.members) > _MOST_COUNTED or states(node) > _MOST_STATES
-
-
-def _validator(schema: object) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(cast(Any, schema), validate_formats=True)

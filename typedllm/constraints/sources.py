@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import jsonschema_rs
-
 from typedllm.constraints.references import References
+from typedllm.errors import SpecError
 from typedllm.spec.keywords import ANNOTATIONS, escape, subschemas
+from typedllm.spec.validators import validator_of
 
 Schema = Mapping[str, Any]
 
@@ -122,8 +122,8 @@ class Sources:
 
 def _matches(pattern: str, name: str) -> bool:
     try:
-        return jsonschema_rs.is_valid({"pattern": pattern}, name)
-    except (ValueError, jsonschema_rs.ValidationError):
+        return validator_of({"pattern": pattern}).is_valid(name)
+    except SpecError:  # which is found where the pattern itself is read
         return False
 
 

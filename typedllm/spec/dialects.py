@@ -9,10 +9,10 @@ import jsonschema_rs
 
 from typedllm.spec.keywords import walk
 
-__all__ = ["LATEST", "declared_dialect", "dialect_of"]
+__all__ = ["LATEST", "URIS", "declared_dialect", "dialect_of"]
 
 LATEST: Final = 20
-_URIS: Final = {
+URIS: Final = {
     4: "http://json-schema.org/draft-04/schema#",
     6: "http://json-schema.org/draft-06/schema#",
     7: "http://json-schema.org/draft-07/schema#",
@@ -41,7 +41,7 @@ def declared_dialect(uri: object) -> int | None:
         uri: the value of `$schema`.
     """
     named = _name(uri) if isinstance(uri, str) else ""
-    return next((draft for draft, known in _URIS.items() if _name(known) == named), None)
+    return next((draft for draft, known in URIS.items() if _name(known) == named), None)
 
 
 def dialect_of(schema: Mapping[str, Any]) -> int:
@@ -72,6 +72,6 @@ def _name(uri: str) -> str:
 
 def _takes(draft: int, schema: Mapping[str, Any]) -> bool:
     try:
-        return jsonschema_rs.meta.is_valid({**schema, "$schema": _URIS[draft]})
+        return jsonschema_rs.meta.is_valid({**schema, "$schema": URIS[draft]})
     except ValueError:  # what is no JSON is no schema of any draft
         return False

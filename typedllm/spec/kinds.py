@@ -17,7 +17,7 @@ class Regex:
     """Plain text that matches a regular expression as a whole.
 
     Attributes:
-        pattern: in the syntax of JSON Schema's `pattern`, without look-around and back-references;
+        pattern: in the syntax of JSON Schema's `pattern`, look-around and back-references included;
             it need not be anchored.
     """
 
