@@ -12,6 +12,7 @@ FILE is JSON lines, gzipped or not: `{"name", "split", "schema", "tests": [{"val
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import json
 import multiprocessing
@@ -96,9 +97,11 @@ def texts(grammar: Grammar, value: Any) -> list[str]:
 def measured(row: dict[str, Any], walks: int) -> Found:
     """Compile one schema and try it."""
     found = Found(name=row["name"], split=row["split"])
+    gc.disable()  # what earlier schemas have left is not this one's to clear away
     started = time.perf_counter()
     try:
         made = compiled(JsonSchema(row["schema"]))
+        found.seconds = time.perf_counter() - started
     except SpecError as error:
         found.notes.append(f"refused: {error}")
         return found
@@ -106,7 +109,8 @@ def measured(row: dict[str, Any], walks: int) -> Found:
         found.status = "crash"
         found.notes.append(f"crash: {type(error).__name__}: {error}")
         return found
-    found.seconds = time.perf_counter() - started
+    finally:
+        gc.enable()
     if not isinstance(made.constraint, Grammar):
         return found
     found.status = "constructed" if made.plan.guaranteed else "compiled"

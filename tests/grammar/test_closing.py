@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from tests.grammar.expressions import ALPHABET, PAIRS, Pair
-from typedllm.grammar.closing import TooComplex, reserve, shortest, steps
+from typedllm.grammar.closing import reserve, shortest, steps
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.escapes import CHARACTER, escaped
 from typedllm.grammar.pattern import parse_pattern, parse_widely
 from typedllm.grammar.regular import (

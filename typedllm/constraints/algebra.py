@@ -15,6 +15,7 @@ from typing import Any, cast
 import jsonschema_rs
 from jsonschema_rs import canonical, canonicalize
 
+from typedllm.constraints.branching import branches_too_much
 from typedllm.constraints.combined import keywords_of
 from typedllm.constraints.references import References
 from typedllm.constraints.sources import Sources, restored
@@ -107,7 +108,10 @@ class Algebra:
         return self._resolved(self._falsified(_bare(plain)))
 
     def _parsed(self, form: Schema) -> jsonschema_rs.CanonicalSchema:
-        document = {**form, "$defs": self._needed(form)}
+        definitions = self._needed(form)
+        if branches_too_much((form, *definitions.values()), self._definition):
+            raise ValueError("its alternatives multiply")
+        document = {**form, "$defs": definitions}
         for options in (jsonschema_rs.RegexOptions(), jsonschema_rs.FancyRegexOptions()):
             try:
                 return canonicalize(
@@ -120,6 +124,9 @@ class Algebra:
             except canonical.InvalidPattern:
                 continue
         raise ValueError("a pattern cannot be read")
+
+    def _definition(self, reference: str) -> Any:
+        return self._definitions[reference.removeprefix("#/$defs/")]
 
     def _needed(self, form: object) -> dict[str, Any]:
         """The definitions that a form refers to, and those that they refer to."""
@@ -202,7 +209,7 @@ class Algebra:
 
     def _target(self, part: Any) -> Any:
         if isinstance(part, Mapping) and "$ref" in part:
-            return self._definitions[cast(Schema, part)["$ref"].removeprefix("#/$defs/")]
+            return self._definition(cast(Schema, part)["$ref"])
         return self._unfolded(part)
 
     def _resolved(self, form: Any) -> Any:

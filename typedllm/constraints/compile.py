@@ -11,7 +11,8 @@ from typedllm.constraints.conflicts import conflicts
 from typedllm.constraints.lower import lower
 from typedllm.constraints.plan import Notes, Part, Plan
 from typedllm.errors import SpecError, UnsupportedConstraint
-from typedllm.grammar.closing import TooComplex, reserve, shortest
+from typedllm.grammar.closing import reserve, shortest
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.expression import expression
 from typedllm.grammar.pattern import NotRegular, parse_pattern
 from typedllm.grammar.tree import Literals, Node, Scalar

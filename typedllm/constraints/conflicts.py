@@ -7,6 +7,9 @@ from typing import Any
 
 from jsonschema_rs import canonical
 
+from typedllm.constraints.branching import branches_too_much
+from typedllm.constraints.references import References
+
 
 def conflicts(schema: Mapping[str, Any]) -> list[str]:
     """Why no value at all satisfies a schema, as jsonschema-rs' algebra proves it.
@@ -17,6 +20,13 @@ def conflicts(schema: Mapping[str, Any]) -> list[str]:
     Returns:
         The keywords in conflict with their places; empty when there is no proof of one.
     """
+    references = References(schema)
+
+    def target(reference: str) -> object:
+        return references.target(reference) if references.resolves(reference) else True
+
+    if branches_too_much([schema], target):
+        return []
     try:
         found = canonical.find_unsatisfiable(dict(schema))
     except ValueError:  # what the algebra does not model is not proven anything

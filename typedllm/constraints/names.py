@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from typedllm.constraints.excluding import excluding
-from typedllm.grammar.closing import TooComplex, shortest
+from typedllm.grammar.closing import shortest
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.expression import text_content
 from typedllm.grammar.pattern import parse_pattern, parse_widely
 from typedllm.grammar.regular import (

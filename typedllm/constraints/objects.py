@@ -18,7 +18,7 @@ from typedllm.constraints.names import (
     regions,
     without,
 )
-from typedllm.grammar.closing import TooComplex
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.escapes import quoted
 from typedllm.grammar.expression import states
 from typedllm.grammar.pattern import NotRegular
@@ -27,6 +27,7 @@ from typedllm.spec.keywords import escape
 from typedllm.spec.validators import validator_of
 
 _MOST_OPTIONAL = 2_000  # llguidance numbers a grammar's symbols with 16 bits
+_MOST_PATTERNS = 1_000  # of names; the mask library has its own bound not far above
 _MOST_COUNTED = 500  # members whose number counts: llguidance has a bound on rules side by side
 _MOST_STATES = 2_000  # of an object whose members are counted
 
@@ -58,6 +59,8 @@ class _Members:
         self._notes = lowering.notes
         self._properties: Schema = schema.get("properties", {})
         self._patterns: Schema = schema.get("patternProperties", {})
+        if len(self._patterns) > _MOST_PATTERNS:
+            raise TooComplex(f"{pointer} has more than {_MOST_PATTERNS:,} patterns of names")
         self._matchers = {pattern: validator_of({"pattern": pattern}) for pattern in self._patterns}
         self._names = Names(others=Text())
         self._may_be_named: Callable[[str], bool] = lambda name: True

@@ -20,7 +20,6 @@ class References:
         """
         self._root = root
         self._targets: dict[str, object] = {}
-        self._reached: dict[str, frozenset[str]] = {}
         edges: dict[str, set[str]] = {}
         waiting = list(_references_in(root))
         while waiting:
@@ -28,8 +27,7 @@ class References:
             if reference not in edges and self._resolve(reference):
                 edges[reference] = set(_references_in(self._targets[reference]))
                 waiting.extend(edges[reference])
-        for reference in edges:
-            self._reached[reference] = _closure(reference, edges)
+        self._recursions = _recursions(edges)
 
     def _resolve(self, reference: str) -> bool:
         place: Any = self._root
@@ -56,18 +54,13 @@ class References:
 
     def cycle(self, reference: str) -> int:
         """How many references are in the recursion of this one; 0 when it is not recursive."""
-        reached = self._reached[reference]
-        if reference not in reached:
-            return 0
-        return sum(reference in self._reached.get(other, ()) for other in reached)
+        return len(self._recursions.get(reference, ()))
 
     def within(self, pointer: str, reference: str) -> bool:
         """Whether a place lies in the recursion of a reference."""
         return any(
-            (pointer == other or pointer.startswith(f"{other}/"))
-            and reference in self._reached[other]
-            for other in self._reached[reference]
-            if other in self._reached
+            pointer == other or pointer.startswith(f"{other}/")
+            for other in self._recursions.get(reference, ())
         )
 
 
@@ -83,12 +76,38 @@ def _references_in(schema: object) -> Iterator[str]:
             waiting += [inner for word, _, inner in subschemas(found) if word not in HOMES]
 
 
-def _closure(start: str, edges: Mapping[str, set[str]]) -> frozenset[str]:
-    found: set[str] = set()
-    waiting = list(edges[start])
-    while waiting:
-        reference = waiting.pop()
-        if reference in edges and reference not in found:
-            found.add(reference)
-            waiting.extend(edges[reference])
-    return frozenset(found)
+def _recursions(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    """The references that reach each other, for every one that reaches itself (Kosaraju)."""
+    forward = {start: ends & edges.keys() for start, ends in edges.items()}
+    backward: dict[str, set[str]] = {start: set() for start in edges}
+    for start, ends in forward.items():
+        for end in ends:
+            backward[end].add(start)
+    ended: list[str] = []
+    known = set[str]()
+    for start in forward:
+        ended += _left(start, forward, known)
+    found: dict[str, frozenset[str]] = {}
+    known = set[str]()
+    for start in reversed(ended):
+        together = frozenset(_left(start, backward, known))
+        if len(together) > 1 or start in forward[start]:
+            found.update(dict.fromkeys(together, together))
+    return found
+
+
+def _left(start: str, edges: Mapping[str, set[str]], known: set[str]) -> Iterator[str]:
+    """What is reached from a start and not known yet, in the order in which it is left."""
+    if start in known:
+        return
+    known.add(start)
+    path = [(start, iter(edges[start]))]
+    while path:
+        place, ends = path[-1]
+        end = next((end for end in ends if end not in known), None)
+        if end is None:
+            path.pop()
+            yield place
+        else:
+            known.add(end)
+            path.append((end, iter(edges[end])))

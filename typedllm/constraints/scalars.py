@@ -10,7 +10,8 @@ from typing import Any
 from typedllm.constraints.formats import KNOWN, NARROWED, asserted, format_expr, url_expr
 from typedllm.constraints.numbers import Range, decimals, integers, multiples
 from typedllm.constraints.plan import Notes
-from typedllm.grammar.closing import TooComplex, shortest
+from typedllm.grammar.closing import shortest
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.expression import text_content
 from typedllm.grammar.pattern import NotRegular, parse_pattern, parse_widely
 from typedllm.grammar.regular import (
@@ -42,6 +43,7 @@ Schema = Mapping[str, Any]
 _DRAFTS = (4, 6, 7, 19, 20)
 _ASCII = chars([(0, 127)])
 _SMALL_DIGITS = 6  # of a double whose remainder is still seen to be small by Pydantic
+_MOST_DIGITS = 500  # of a bound; every double has fewer
 _EXACT_DIGITS = 15  # decimal digits that a JSON number keeps when it is read as a double
 
 
@@ -304,6 +306,8 @@ def _range(schema: Schema, pointer: str, notes: Notes) -> Range:
         if not number.is_finite():  # a Python type may have such a bound
             notes.checked(pointer, keyword, "no finite number")
             return None
+        if number.adjusted() >= _MOST_DIGITS:
+            raise TooComplex(f"{pointer} has a {keyword} of more than {_MOST_DIGITS} digits")
         notes.held(pointer, [keyword])
         return number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 from typedllm.constraints.references import References
@@ -45,8 +46,9 @@ class Sources:
                 inner.append((reference, references.target(reference)))
             waiting.extend(reversed(inner))
 
-    def names(self) -> list[str]:
-        """The names of properties in the author's order."""
+    @cached_property
+    def names(self) -> dict[str, int]:
+        """The ranks of the names of properties in the author's order."""
         found: dict[str, None] = {}
         for schema in self.all.values():
             found.update(dict.fromkeys(cast(Schema, schema.get("properties", {}))))
@@ -54,8 +56,9 @@ class Sources:
             required: object = schema.get("required")
             if isinstance(required, list):
                 found.update(dict.fromkeys(cast(list[str], required)))
-        return list(found)
+        return {name: rank for rank, name in enumerate(found)}
 
+    @cached_property
     def free(self) -> set[str]:
         """The names of properties that are declared and may have any value."""
         return {
@@ -115,9 +118,9 @@ class Sources:
 
     @staticmethod
     def _of(pointer: str, schema: Schema, keywords: Sequence[str]) -> Iterator[tuple[str, object]]:
-        for word, steps, inner in subschemas(schema):
-            if word in keywords:
-                yield pointer + steps, inner
+        held = {word: value for word, value in schema.items() if word in keywords}
+        for _, steps, inner in subschemas(held):
+            yield pointer + steps, inner
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -148,8 +151,10 @@ def restored(form: Any, sources: Sources) -> Any:
     if found.get("type") == "object":
         found["properties"] = _properties(found, sources)
         if "required" in found:
-            ranked = {name: rank for rank, name in enumerate(sources.names())}
-            found["required"] = sorted(found["required"], key=lambda n: ranked.get(n, len(ranked)))
+            last = len(sources.names)
+            found["required"] = sorted(
+                found["required"], key=lambda name: sources.names.get(name, last)
+            )
     patterns: Schema = found.get("patternProperties", {})
     if patterns:
         found["patternProperties"] = {
@@ -178,11 +183,10 @@ def _properties(form: Schema, sources: Sources) -> dict[str, Any]:
     given: Schema = form.get("properties", {})
     patterns: Schema = form.get("patternProperties", {})
     others: object = form.get("additionalProperties", True)
-    free = sources.free()
     out: dict[str, Any] = {}
-    for name in dict.fromkeys((*sources.names(), *given)):
+    for name in dict.fromkeys((*sources.names, *given)):
         if name in given:
             out[name] = restored(given[name], sources.of_property(name))
-        elif name in free:
+        elif name in sources.free:
             out[name] = True if any(_matches(p, name) for p in patterns) else others
     return out

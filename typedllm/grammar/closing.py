@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 from typedllm.grammar.characters import LAST_CODE_POINT, Ranges, encoded_size, first_char
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.escapes import CHARACTER
 from typedllm.grammar.regular import (
     NOTHING,
@@ -89,6 +90,8 @@ def _plain_char(ranges: Ranges, seen: bytes) -> str | None:
 def _shortest_of_both(expr: Expr) -> bytes | None:
     # Best first (A*): what is left is at least as long as the shortest rest of either side.
     first = _least_left(expr)
+    if first is not None and first > 4 * _STATES:  # each character is a state, of 4 bytes at most
+        raise TooComplex(f"an intersection has more than {_STATES:,} states")
     waiting = [] if first is None else [(first, 0, 0, b"", expr)]
     known = {expr: 0}
     while waiting:
@@ -115,10 +118,6 @@ def _least_left(state: Expr) -> int | None:
         state = state.left
     found = [shortest(side) for side in (state, *sides)]
     return None if None in found else max(len(text) for text in found if text is not None)
-
-
-class TooComplex(ValueError):
-    """An expression has too many states, or too long a shortest text, to be worth exploring."""
 
 
 _Graph = dict[Expr, list[tuple[bytes, Expr]]]
@@ -161,15 +160,21 @@ def steps(state: Expr) -> list[tuple[bytes, Expr]]:
     return [(text, after) for text, after in found if after is not NOTHING]
 
 
-def told_apart(*states: Expr) -> list[bytes]:
+def told_apart(*states: Expr) -> Sequence[bytes]:
     """The rest of one character of every class that states tell apart, letters and digits first.
 
     Args:
         states: which have all read the same first bytes of a character, if any.
     """
-    seen = max(map(_seen, states), key=len)
-    edges = sorted({0, *_SURROGATES, LAST_CODE_POINT + 1}.union(*map(_edges, states)))
-    chars = (_plain_char(((low, high - 1),), seen) for low, high in pairwise(edges))
+    edges = frozenset[int]().union(*map(_edges, states))
+    return _between(edges, max(map(_seen, states), key=len))
+
+
+@lru_cache(maxsize=4096)
+def _between(edges: frozenset[int], seen: bytes) -> Sequence[bytes]:
+    """The rest of one character between each two edges; most states of an expression share them."""
+    points = sorted({0, *_SURROGATES, LAST_CODE_POINT + 1} | edges)
+    chars = (_plain_char(((low, high - 1),), seen) for low, high in pairwise(points))
     found = [char for char in chars if char is not None and not _is_surrogate(char)]
     found.sort(key=lambda char: (not char.isalnum(), not char.isprintable()))
     return [char.encode()[len(seen) :] for char in found]

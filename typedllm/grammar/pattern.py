@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from typedllm.grammar.closing import TooComplex, shortest, told_apart
+from typedllm.grammar.closing import shortest, told_apart
+from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.parts import (
     Ahead,
     Behind,

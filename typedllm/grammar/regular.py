@@ -24,6 +24,9 @@ from typedllm.grammar.characters import (
     first_char,
     merged,
 )
+from typedllm.grammar.complexity import TooComplex
+
+_MOST_PARTS = 200_000  # that stand one after the other
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -118,7 +121,7 @@ _interned: WeakValueDictionary[tuple[object, ...], Expr] = WeakValueDictionary()
 
 
 def _intern(kind: Callable[..., Expr], *parts: object) -> Expr:
-    # Children are interned, hence compared by identity; the new object keeps them alive.
+    # Children are interned, hence compared by identity; the new one keeps them alive.
     key = (kind, *parts)
     found = _interned.get(key)
     if found is None:
@@ -128,8 +131,7 @@ def _intern(kind: Callable[..., Expr], *parts: object) -> Expr:
 
 
 NOTHING: Expr = Nothing()
-ALL: Expr = _intern(Not, NOTHING)
-"""Matches whatever follows; to end the right side of a `Both`, whose left side says where."""
+ALL: Expr = _intern(Not, NOTHING)  # whatever follows, on the right side of a `Both`
 
 
 def words(texts: Iterable[str]) -> Expr:
@@ -160,7 +162,7 @@ ANY: Expr = chars([(0, LAST_CODE_POINT)])
 
 
 def concat(*parts: Expr) -> Expr:
-    """Match the parts one after the other."""
+    """Match the parts one after the other; `TooComplex` for more than 200,000 parts."""
     out = EMPTY
     for part in reversed(parts):
         out = _pair(part, out)
@@ -190,6 +192,8 @@ def chain(expr: Expr) -> list[Expr]:
     while isinstance(expr, Concat):
         parts.append(expr.head)
         expr = expr.tail
+        if len(parts) > _MOST_PARTS:
+            raise TooComplex(f"more than {_MOST_PARTS:,} parts stand one after the other")
     return [*parts, expr]
 
 
@@ -273,9 +277,8 @@ def ordered(keys: Iterable[str], values: Iterable[Expr]) -> Expr:
 
 
 def _ordered(keys: tuple[bytes, ...], values: tuple[Expr, ...], start: int) -> Expr:
-    return (
-        _intern(Ordered, keys, values, range(start, len(keys)), 0) if start < len(keys) else NOTHING
-    )
+    picks = range(start, len(keys))
+    return _intern(Ordered, keys, values, picks, 0) if picks else NOTHING
 
 
 @lru_cache(maxsize=65536)
@@ -388,8 +391,6 @@ def derive_all(expr: Expr, text: bytes) -> Expr:
     """What may follow after all bytes of `text`."""
     for byte in text:
         expr = derive(expr, byte)
-        if expr is NOTHING:
-            break
     return expr
 
 

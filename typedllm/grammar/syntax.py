@@ -25,6 +25,7 @@ from typedllm.grammar.regular import literal
 
 _MAX_COUNT = 100_000  # of a counted repetition
 _MAX_DEPTH = 50  # of nested groups
+_LONGEST = 20_000  # characters of a pattern
 _CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
 
 
@@ -45,6 +46,8 @@ def read(pattern: str) -> Part:
     Raises:
         NotRegular: with the place and the reason.
     """
+    if len(pattern) > _LONGEST:
+        raise NotRegular(f"more than {_LONGEST:,} characters", pattern, _LONGEST)
     return _Parser(pattern).parse()
 
 

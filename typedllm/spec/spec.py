@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _CACHED_SPECS = 256
 _SCHEMA_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_LARGEST = 100_000  # keywords, properties, and items of lists by the ten
+_LONGEST = 10_000_000  # characters of a JSON Schema
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _ACCEPTED = (
     "an output type is a type that Pydantic takes (a model, a dataclass, int, list[str], Literal,"
@@ -104,8 +106,12 @@ class _Key:
 
     def __init__(self, source: object) -> None:
         self.source = source
+        _check_size(source)
         self._content = source.schema if isinstance(source, JsonSchema) else source
-        self._text = repr(source)
+        try:
+            self._text = repr(source)
+        except ValueError as error:  # as of an integer of more digits than Python writes
+            raise SpecError(f"the output type cannot be written: {error}") from error
 
     def __hash__(self) -> int:
         return hash(self._text)
@@ -116,6 +122,27 @@ class _Key:
             and self._text == other._text
             and bool(self._content == other._content)
         )
+
+
+def _check_size(source: object) -> None:
+    """Refuse what is too large to be worked on, before it is written; plain lists cost little."""
+    size, waiting = 0, [source.schema if isinstance(source, JsonSchema) else source]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            inner = list(cast(Mapping[object, object], part).values())
+            size += len(inner)
+        elif isinstance(part, list):
+            inner = cast(list[object], part)
+            size += 1 + len(inner) // 10
+        else:
+            continue
+        if size > _LARGEST:
+            raise SpecError(
+                f"the output type is too large: more than {_LARGEST:,} keywords and properties;"
+                ' take the part that you need, such as schema("file.json#/$defs/Order")'
+            )
+        waiting += inner
 
 
 @lru_cache(maxsize=_CACHED_SPECS)
@@ -150,7 +177,10 @@ def _is_schema(spec: Mapping[object, object]) -> bool:
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a schema as plain JSON."""
     try:
-        return json.loads(json.dumps(dict(schema), allow_nan=False))
+        text = json.dumps(dict(schema), allow_nan=False)
+        if len(text) > _LONGEST:
+            raise SpecError(f"the JSON Schema has more than {_LONGEST:,} characters")
+        return json.loads(text)
     except (TypeError, ValueError) as error:
         raise SpecError(f"the JSON Schema is not JSON: {error}") from error
 
