@@ -10,22 +10,18 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from string import Formatter
-from typing import Any
-
-from jinja2 import Template
+from typing import Any, cast
 
 from tiny_families import FAMILIES, Family, Slot
 from tiny_topics import TOPICS
 from tiny_words import Json, Said, Schema, Words, joined
-from typedllm.spec.outline import outline
+from typedllm.prompts.prompt import Wording, conversation
+from typedllm.records import JsonSchema, Message
+from typedllm.spec.spec import spec_of
 
 __all__ = ["Sample", "banking_sample", "samples"]
 
-_PROMPT = Template(
-    (Path(__file__).parents[1] / "templates/prompts/typed.j2").read_text(encoding="utf-8")
-)
 _SYSTEMS = (
     "You are a careful clerk.",
     "You read messages for a shop.",
@@ -264,10 +260,17 @@ def _sample(
     system = words.pick(_SYSTEMS) if words.rng.random() < 0.08 else ""
     return Sample(
         family=family,
-        system=_PROMPT.render(system=system, outline=outline(schema)),
+        system=_system_text(schema, system),
         user=text,
         answer=json.dumps(value, ensure_ascii=False, separators=(",", ":")),
     )
+
+
+def _system_text(schema: Schema, system: str) -> str:
+    """The system message of a call, in the words of the package's own templates."""
+    wording = Wording(system=system or None)
+    messages = conversation("", spec_of(JsonSchema(schema)), wording)
+    return cast(Message, messages[0]).text
 
 
 def _persona_sample(words: Words) -> Sample:

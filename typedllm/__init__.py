@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typedllm.attempts import Policy
     from typedllm.batch.results import Results
+    from typedllm.client.chat import Chat, ChatTurn
+    from typedllm.client.function import AsyncFunction, Function
     from typedllm.client.llm import LLM, explain
+    from typedllm.client.rendering import RenderedPrompt
     from typedllm.constraints.plan import Plan
     from typedllm.engines.scripted import Scripted
     from typedllm.errors import (
@@ -31,7 +34,15 @@ if TYPE_CHECKING:
         UnsupportedConstraint,
         UsageError,
     )
+    from typedllm.observers.console import log_to_console
+    from typedllm.observers.inference_log import InferenceLog
+    from typedllm.observers.observed import Observer
+    from typedllm.observers.tracing import Tracing
     from typedllm.output.parse import parse
+    from typedllm.prompts.collection import Conversation, PromptCollection, Turn
+    from typedllm.prompts.examples import Example, ExamplePool
+    from typedllm.prompts.prompt import Prompt
+    from typedllm.prompts.templates import Template, template
     from typedllm.records import (
         JsonSchema,
         Lark,
@@ -44,8 +55,28 @@ if TYPE_CHECKING:
     )
     from typedllm.spec.kinds import Choice, Regex
     from typedllm.spec.schemas import schema
+    from typedllm.templating.chat_format import ChatFormat, chat_format
 
 _HOME = {
+    "AsyncFunction": "client.function",
+    "Chat": "client.chat",
+    "ChatFormat": "templating.chat_format",
+    "ChatTurn": "client.chat",
+    "Conversation": "prompts.collection",
+    "Example": "prompts.examples",
+    "ExamplePool": "prompts.examples",
+    "Function": "client.function",
+    "InferenceLog": "observers.inference_log",
+    "Observer": "observers.observed",
+    "Prompt": "prompts.prompt",
+    "PromptCollection": "prompts.collection",
+    "RenderedPrompt": "client.rendering",
+    "Template": "prompts.templates",
+    "Tracing": "observers.tracing",
+    "Turn": "prompts.collection",
+    "chat_format": "templating.chat_format",
+    "log_to_console": "observers.console",
+    "template": "prompts.templates",
     "Policy": "attempts",
     "Results": "batch.results",
     "LLM": "client.llm",
@@ -86,11 +117,26 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "Policy",
     "Sampling",
     "Limits",
+    "Prompt",
+    "PromptCollection",
+    "Conversation",
+    "Turn",
+    "Example",
+    "ExamplePool",
     "Message",
     "Segment",
+    "Template",
+    "template",
+    "ChatFormat",
+    "chat_format",
+    "RenderedPrompt",
     "Result",
     "Results",
     "Usage",
+    "Function",
+    "AsyncFunction",
+    "Chat",
+    "ChatTurn",
     "schema",
     "JsonSchema",
     "Regex",
@@ -100,6 +146,10 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "Plan",
     "parse",
     "Scripted",
+    "Observer",
+    "InferenceLog",
+    "Tracing",
+    "log_to_console",
     "TypedLLMError",
     "UsageError",
     "SpecError",

@@ -25,12 +25,12 @@ from typedllm.errors import (
 )
 from typedllm.output.confidence import clipped, confidence
 from typedllm.output.parse import Reading, partial, read_answer
-from typedllm.prompts.prompt import repair
+from typedllm.prompts.instructions import repair
+from typedllm.prompts.templates import Rendered
 from typedllm.records import (
     Completion,
     Constraint,
     Failure,
-    Message,
     Reply,
     Request,
     Result,
@@ -138,18 +138,18 @@ class Send:
     timeout_s: float | None = None
 
 
-def attempts(task: Task[T], messages: tuple[Message, ...]) -> Generator[Send, Reply, Result[T]]:
+def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
     """Decide what to send until there is a result; failures and repairs are counted apart.
 
     Args:
         task: what is asked, and how often at most.
-        messages: the messages to send first.
+        prompt: the messages, or the raw segments, to send first.
 
     Returns:
         The result; whatever goes wrong is its error, with the usage of all attempts.
     """
     started = time.monotonic()
-    request = Request(prompt=messages, constraint=task.constraint, sampling=task.sampling)
+    request = Request(prompt=prompt, constraint=task.constraint, sampling=task.sampling)
     sent = failures = repairs = 0
     after_s = 0.0
     usage = Usage()
@@ -177,8 +177,7 @@ def attempts(task: Task[T], messages: tuple[Message, ...]) -> Generator[Send, Re
             repairable = not task.guaranteed and repairs < task.policy.repairs
             if isinstance(outcome, Invalid) and repairable:
                 repairs += 1
-                turns = repair(messages, reply.text, outcome.issues)
-                request = replace(request, prompt=turns)
+                request = replace(request, prompt=repair(prompt, reply.text, outcome.issues))
                 continue
         latency_s = time.monotonic() - started
         return _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)

@@ -269,6 +269,7 @@ class Result(Generic[T]):
         coercions: what tolerant parsing changed, in words; empty when the text was taken as it is.
         id: the caller's id of the row of a batch, or its position as text; None outside a batch.
         metadata: whatever the caller attached to the row.
+        prompt: what was asked, as the caller gave it.
     """
 
     value: T | None = None
@@ -283,6 +284,7 @@ class Result(Generic[T]):
     coercions: tuple[str, ...] = ()
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    prompt: object = None
 
     @property
     def ok(self) -> bool:

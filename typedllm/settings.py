@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Final
 
 from typedllm.errors import UsageError
 
-__all__ = ["default_model", "retry_settings"]
+__all__ = ["default_model", "retry_settings", "templates_folder"]
 
 _RETRY: Final = {
     "RETRY_ATTEMPTS": "attempts",
@@ -20,6 +21,12 @@ _RETRY: Final = {
 def default_model() -> str:
     """Return the model of `LLM()`: the one named in `TYPEDLLM_MODEL`, else the embedded one."""
     return os.environ.get("TYPEDLLM_MODEL") or "embedded"
+
+
+def templates_folder() -> Path | None:
+    """Return the folder of the caller's own templates, named in `TYPEDLLM_TEMPLATES`, if any."""
+    named = os.environ.get("TYPEDLLM_TEMPLATES")
+    return Path(named) if named else None
 
 
 def retry_settings() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typedllm.engines.encode import PromptEncoder
 from typedllm.engines.guide import Vocabulary
 from typedllm.engines.table import traits_of
 from typedllm.engines.transformers import open_model
-from typedllm.prompts.prompt import conversation
+from typedllm.prompts.prompt import Wording, conversation
 from typedllm.records import Completion, Request, Sampling
 from typedllm.spec.spec import spec_of
 
@@ -56,7 +56,7 @@ def written(count: int) -> list[Request]:
         spec = spec_of(TYPES[number % len(TYPES)])
         requests.append(
             Request(
-                prompt=conversation(text, spec, None),
+                prompt=conversation(text, spec, Wording()),
                 constraint=compile_spec(spec, traits_of("embedded")).constraint,
                 sampling=Sampling(max_tokens=48),
             )

@@ -26,7 +26,7 @@ from typedllm._resources import folder
 package = Path(typedllm.__file__).parent
 assert package.is_relative_to(sys.prefix), package
 assert schema("judge/pairwise").schema["type"] == "object"
-assert (folder("templates") / "prompts" / "typed.j2").read_text()
+assert (folder("templates") / "instructions" / "typed.j2").read_text()
 assert folder("templates").is_relative_to(package)
 assert (package / "tiny" / "model" / "model.safetensors").stat().st_size > 1_000_000
 value = typedllm.LLM().call("I am 25 years old.", {"age": "int"})

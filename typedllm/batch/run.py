@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from typedllm._checks import check_kind
 from typedllm.batch.results import Results
 from typedllm.errors import UsageError
+from typedllm.prompts.prompt import Prompt
 from typedllm.records import Result
 
 __all__ = ["Progress", "Row", "collect", "complete", "rows_of"]
@@ -35,6 +36,7 @@ Progress: TypeAlias = bool | Callable[[int, int | None], None]
 (None where that is not known)."""
 
 _END: Final = object()
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +98,10 @@ def _rows_of(
         for name, value in extra.items():
             if value is _END:
                 raise UsageError(f"{name}: only {position} of them for more inputs than that")
-        row = Row(position=position, prompt=prompt, id=str(extra.get("ids", position)))
-        yield replace(row, metadata=extra["metadata"]) if "metadata" in extra else row
+        own = prompt.metadata if isinstance(prompt, Prompt) else _NONE
+        attached = cast(Mapping[str, Any], extra.get("metadata", own))
+        row_id = str(extra.get("ids", position))
+        yield Row(position=position, prompt=prompt, id=row_id, metadata=attached)
     for name, values in given.items():
         if next(values, _END) is not _END:
             raise UsageError(f"{name}: more than {position + 1} of them for as many inputs")
@@ -188,11 +192,12 @@ async def _completed(
 
 
 async def _result(row: Row, work: Callable[[object], Awaitable[Result[T]]]) -> Result[T]:
+    result: Result[T]
     try:
         result = await work(row.prompt)
     except UsageError as error:
-        return Result(error=error, id=row.id, metadata=row.metadata)
-    return replace(result, id=row.id, metadata=row.metadata)
+        result = Result(error=error)
+    return replace(result, id=row.id, metadata=row.metadata, prompt=row.prompt)
 
 
 async def _listed(rows: Sequence[Row]) -> AsyncGenerator[Row, None]:

@@ -23,17 +23,33 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def verb(ask: Callable[P, R]) -> Callable[P, R]:
-    """Make an unknown keyword of a verb an error that names the mend."""
-    known = inspect.signature(ask).parameters
+def verb(options: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Show a verb's keywords, and make an unknown one an error that names the mend.
 
-    @functools.wraps(ask)
-    def form(*args: P.args, **options: P.kwargs) -> R:
-        if not options.keys() <= known.keys():
-            raise _unknown(options.keys() - known.keys(), ask.__name__, list(known)[1:])
-        return ask(*args, **options)
+    Args:
+        options: the TypedDict of the keywords.
+    """
+    keywords = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in options.__annotations__.items()
+    ]
 
-    return form
+    def decorate(ask: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(ask)
+        positional = list(signature.parameters.values())[:-1]  # before the options
+        signature = signature.replace(parameters=[*positional, *keywords])
+        known = signature.parameters.keys()
+
+        @functools.wraps(ask)
+        def form(*args: P.args, **given: P.kwargs) -> R:
+            if not given.keys() <= known:
+                raise _unknown(given.keys() - known, ask.__name__, list(known)[1:])
+            return ask(*args, **given)
+
+        form.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+        return form
+
+    return decorate
 
 
 def blocking(verb: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
@@ -74,7 +90,8 @@ async def unwrapped(result: Coroutine[Any, Any, Result[R]]) -> R:
 
 
 def _named(form: Callable[P, R], name: str) -> Callable[P, R]:
-    form.__name__, form.__qualname__ = name, f"LLM.{name}"
+    form.__qualname__ = f"{form.__qualname__.removesuffix(form.__name__)}{name}"
+    form.__name__ = name
     # What the async verb returns is not what this one does.
     signature = inspect.signature(form).replace(return_annotation=inspect.Signature.empty)
     form.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
-from typing_extensions import TypeForm, Unpack
+from typing_extensions import Unpack
 
 from typedllm import _bridge
 from typedllm._checks import check_kind
-from typedllm.attempts import Policy, Task, attempts, drive
+from typedllm.attempts import Policy
 from typedllm.batch.results import Results
-from typedllm.batch.run import Progress, collect, complete, rows_of
+from typedllm.client.asking import Asking, Standing
+from typedllm.client.chat import Chat, all_played
 from typedllm.client.checks import check_options, checked_engine
-from typedllm.client.derived import blocking, streaming, unwrapped, verb
-from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
+from typedllm.client.derived import blocking, verb
+from typedllm.client.function import AsyncFunction, Decorator, Function, function_of
+from typedllm.client.options import AnyType, ChatOptions, Options
+from typedllm.client.rendering import RenderedPrompt, rendered_for
+from typedllm.client.verbs import Verbs
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.plan import Plan
-from typedllm.engines.base import Engine
+from typedllm.engines.base import Engine, encoder_of
+from typedllm.engines.formatted import Formatted
 from typedllm.engines.table import open_engine, traits_of
 from typedllm.errors import UsageError
-from typedllm.prompts.prompt import Input, conversation
-from typedllm.records import Limits, Result, Sampling
+from typedllm.observers.console import LoggingObserver
+from typedllm.observers.observed import Observed, Observer
+from typedllm.prompts.collection import Conversation
+from typedllm.prompts.prompt import Input, Wording
+from typedllm.records import Limits, Sampling
 from typedllm.settings import default_model, retry_settings
 from typedllm.spec.spec import spec_of
+from typedllm.templating.chat_format import ChatFormat, chat_format
 
 __all__ = ["LLM", "explain"]
 
-T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class LLM:
+class LLM(Verbs):
     """A model, and how to ask it.
 
     Usable from many threads and event loops at once, and as a context manager. Each verb is there
@@ -44,6 +56,7 @@ class LLM:
         model: str | Engine | None = None,
         *,
         system: str | None = None,
+        chat_template: str | Path | ChatFormat | None = None,
         sampling: Sampling | None = None,
         limits: Limits | None = None,
         timeout_s: float | None = None,
@@ -51,6 +64,8 @@ class LLM:
         api_key: str | None = None,
         base_url: str | None = None,
         engine_args: Mapping[str, Any] | None = None,
+        observers: Sequence[Observer] = (),
+        log: str | Path | None = None,
     ) -> None:
         """Open a model.
 
@@ -58,6 +73,8 @@ class LLM:
             model: `engine:model`, such as `embedded:folder`; or an engine, which is closed with
                 this; or None for the model named in `TYPEDLLM_MODEL`, else the embedded one.
             system: a system text that comes before the instruction of every call.
+            chat_template: the raw prompt format that messages are put into, in place of the
+                model's own: a family such as `llama2`, or what `chat_format` takes or gives.
             sampling: how tokens are chosen.
             limits: bounds on what an output type leaves open.
             timeout_s: seconds for each result, waits and repairs included; None is no limit.
@@ -66,6 +83,8 @@ class LLM:
             api_key: for engines that take one.
             base_url: for engines that take one.
             engine_args: further options of the engine, by name.
+            observers: are told of every request and its reply.
+            log: a file that gets a line of JSON for every request and its reply, keys taken out.
 
         Raises:
             UsageError: for an unknown engine, an option that it does not take, or a missing model.
@@ -74,226 +93,121 @@ class LLM:
         check_options(sampling, limits, timeout_s)
         check_kind("policy", policy, Policy)
         check_kind("system", system, str)
-        if model is None or isinstance(model, str):
-            self._engine = open_engine(default_model() if model is None else model, options)
-        elif any(value is not None for value in options.values()):
-            raise UsageError("engine options go to the engine itself when an engine is given")
-        else:
-            self._engine = checked_engine(model)
-        self._system = system
-        self._sampling = sampling or Sampling()
-        self._limits = limits or Limits()
-        self._timeout_s = timeout_s
-        self._policy = policy or Policy(**retry_settings())
+        opened = _opened(model, options)
+        self._engine: Engine = Observed(opened, [*_loggers(log, api_key), *observers])
+        if chat_template is not None:
+            given = isinstance(chat_template, ChatFormat)
+            found = chat_template if given else chat_format(chat_template)
+            self._engine = Formatted(self._engine, found)
+        self._standing = Standing(
+            engine=self._engine,
+            wording=Wording(system=system),
+            sampling=sampling or Sampling(),
+            limits=limits or Limits(),
+            policy=policy or Policy(**retry_settings()),
+            timeout_s=timeout_s,
+        )
         self._closed = False
 
-    @overload
-    def arun(
-        self, prompt: Input, output_type: PlainText = None, **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, Result[str]]: ...
-    @overload
-    def arun(
-        self, prompt: Input, output_type: dict[str, Any], **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, Result[dict[str, Any]]]: ...
-    @overload
-    def arun(
-        self, prompt: Input, output_type: TypeForm[T], **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, Result[T]]: ...
-    @overload
-    def arun(
-        self, prompt: Input, output_type: Untyped, **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, Result[Any]]: ...
-    @verb
-    def arun(
-        self,
-        prompt: Input,
-        output_type: Any = None,
-        *,
-        sampling: Sampling | None = None,
-        system: str | None = None,
-        limits: Limits | None = None,
-        timeout_s: float | None = None,
-        validation_context: Any = None,
-    ) -> Coroutine[Any, Any, Result[Any]]:
-        """Ask once, and return a `Result` with the value or the error.
-
-        Each keyword goes before what was given to the `LLM`, where that has it too.
-
-        Args:
-            prompt: a text, or a conversation as a list of messages.
-            output_type: what to answer: any Python type that Pydantic takes, a dict or another
-                word of the spec language, a JSON Schema, `Regex`, `Choice` or `Lark`; None is
-                plain text.
-            sampling: how tokens are chosen.
-            system: a system text that comes before the instruction; an empty one is none.
-            limits: bounds on what the output type leaves open.
-            timeout_s: seconds for the result, waits and repairs included.
-            validation_context: passed to Pydantic validators as `info.context`.
-
-        Raises:
-            UsageError: when the prompt or the output type cannot be understood, or the engine has
-                no way to take it.
-        """
-        task = self._task(output_type, sampling, limits, timeout_s, validation_context)
-        messages = conversation(prompt, task.spec, self._system if system is None else system)
-        return drive(attempts(task, messages))
-
-    @overload
-    def acall(
-        self, prompt: Input, output_type: PlainText = None, **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, str]: ...
-    @overload
-    def acall(
-        self, prompt: Input, output_type: dict[str, Any], **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
-    @overload
-    def acall(
-        self, prompt: Input, output_type: TypeForm[T], **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, T]: ...
-    @overload
-    def acall(
-        self, prompt: Input, output_type: Untyped, **options: Unpack[Options]
-    ) -> Coroutine[Any, Any, Any]: ...
-    @verb
-    def acall(
-        self,
-        prompt: Input,
-        output_type: Any = None,
-        *,
-        sampling: Sampling | None = None,
-        system: str | None = None,
-        limits: Limits | None = None,
-        timeout_s: float | None = None,
-        validation_context: Any = None,
-    ) -> Coroutine[Any, Any, Any]:
-        """Ask once, and return the value.
+    @verb(Options)
+    def render(
+        self, prompt: Input, output_type: Any = None, **options: Unpack[Options]
+    ) -> RenderedPrompt:
+        """Show what a call would send, without sending it.
 
         The arguments are those of `run`.
 
         Raises:
-            TypedLLMError: whatever went wrong, see `typedllm.errors`.
+            UsageError: as `run` does.
         """
-        result = self.arun(
-            prompt,
-            cast(AnyType, output_type),
-            sampling=sampling,
-            system=system,
-            limits=limits,
-            timeout_s=timeout_s,
-            validation_context=validation_context,
-        )
-        return unwrapped(result)
+        return rendered_for(self._engine, self._asking(output_type, options).prompt(prompt))
 
     @overload
-    def abatch(
-        self, inputs: Inputs, output_type: PlainText = None, **options: Unpack[BatchOptions]
-    ) -> Coroutine[Any, Any, Results[str]]: ...
+    def function(  # pyright: ignore[reportOverlappingOverload] - the async one is tried first
+        self, written: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncFunction[P, R]: ...
     @overload
-    def abatch(
-        self, inputs: Inputs, output_type: dict[str, Any], **options: Unpack[BatchOptions]
-    ) -> Coroutine[Any, Any, Results[dict[str, Any]]]: ...
+    def function(self, written: Callable[P, R], /) -> Function[P, R]: ...
     @overload
-    def abatch(
-        self, inputs: Inputs, output_type: TypeForm[T], **options: Unpack[BatchOptions]
-    ) -> Coroutine[Any, Any, Results[T]]: ...
-    @overload
-    def abatch(
-        self, inputs: Inputs, output_type: Untyped, **options: Unpack[BatchOptions]
-    ) -> Coroutine[Any, Any, Results[Any]]: ...
-    @verb
-    def abatch(
-        self,
-        inputs: Inputs,
-        output_type: Any = None,
-        *,
-        sampling: Sampling | None = None,
-        system: str | None = None,
-        limits: Limits | None = None,
-        timeout_s: float | None = None,
-        validation_context: Any = None,
-        ids: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any]] | None = None,
-        progress: Progress = False,
-    ) -> Coroutine[Any, Any, Results[Any]]:
-        """Ask many times at once, and return the results in the order of the inputs.
+    def function(self, **options: Unpack[Options]) -> Decorator: ...
+    @verb(Options)
+    def function(
+        self, written: Callable[..., Any] | None = None, /, **options: Unpack[Options]
+    ) -> Any:
+        """Make a function whose value the model gives, as a decorator.
 
-        The keywords that `run` takes too mean the same here, `timeout_s` for each row. A row that
-        fails is a result with an error; it raises nothing and harms no other row.
+        The parameters are the variables of the template, the docstring is the template, the return
+        annotation is the output type. An `async def` makes one that is awaited. In a method, the
+        template calls the object `this`.
 
         Args:
-            inputs: prompts.
-            output_type: what to answer to each.
-            sampling: how tokens are chosen.
-            system: a system text that comes before the instruction.
-            limits: bounds on what the output type leaves open.
-            timeout_s: seconds for each row.
-            validation_context: passed to Pydantic validators.
-            ids: an id for each input, for `Result.id`; its position as text when there are none.
-            metadata: a mapping for each input, for `Result.metadata`.
-            progress: True for a bar, or a function that is called with how many rows are done and
-                how many there are.
+            written: the function; its body does not run.
+            options: `template`, a prompt template in place of the docstring, by name, path or text;
+                the others are keywords of `run` for every call.
 
         Raises:
-            UsageError: for what concerns all rows, such as the output type.
+            UsageError: when the function has no prompt or no return type.
+            TemplateError: when the template cannot be read, or wants what is no parameter.
         """
-        task = self._task(output_type, sampling, limits, timeout_s, validation_context)
-        rows = list(rows_of(inputs, ids=ids, metadata=metadata))
-        work = self._work(task, system)
-        return collect(rows, work, width=self._engine.capacity, progress=progress)
+        made = partial(function_of, self, options)
+        return made if written is None else made(written)
 
-    @overload
-    def aiter_batch(
-        self, inputs: Inputs, output_type: PlainText = None, **options: Unpack[BatchOptions]
-    ) -> AsyncGenerator[Result[str], None]: ...
-    @overload
-    def aiter_batch(
-        self, inputs: Inputs, output_type: dict[str, Any], **options: Unpack[BatchOptions]
-    ) -> AsyncGenerator[Result[dict[str, Any]], None]: ...
-    @overload
-    def aiter_batch(
-        self, inputs: Inputs, output_type: TypeForm[T], **options: Unpack[BatchOptions]
-    ) -> AsyncGenerator[Result[T], None]: ...
-    @overload
-    def aiter_batch(
-        self, inputs: Inputs, output_type: Untyped, **options: Unpack[BatchOptions]
-    ) -> AsyncGenerator[Result[Any], None]: ...
-    @verb
-    def aiter_batch(
+    def chat(
         self,
-        inputs: Inputs,
-        output_type: Any = None,
         *,
-        sampling: Sampling | None = None,
-        system: str | None = None,
-        limits: Limits | None = None,
-        timeout_s: float | None = None,
-        validation_context: Any = None,
-        ids: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any]] | None = None,
-        progress: Progress = False,
-    ) -> AsyncGenerator[Result[Any], None]:
-        """Ask many times at once, and yield each result as soon as it is there.
+        id: str | None = None,
+        history_tokens: int | None = None,
+        **options: Unpack[Options],
+    ) -> Chat:
+        """Begin a conversation, whose turns each see those before them.
 
-        The arguments are those of `batch`. The inputs may be endless: no more of them are taken
-        than are in flight; a generator is advanced in a thread of its own. `Result.id` tells which
-        input a result belongs to. Closing the iterator cancels what is in flight.
+        Args:
+            id: of the conversation.
+            history_tokens: most tokens of the turns that are sent again; the oldest are left out.
+            options: keywords of `run` for every turn, such as `system`, `template` and `examples`.
+        """
+        return Chat(self, options, id=id, history_tokens=history_tokens)
+
+    @verb(ChatOptions)
+    def abatch_chats(
+        self,
+        conversations: Iterable[Conversation],
+        output_type: Any = None,
+        **options: Unpack[ChatOptions],
+    ) -> Coroutine[Any, Any, list[Results[Any]]]:
+        """Have planned conversations, many at once, each turn after the one before it.
+
+        Args:
+            conversations: the turns of the user, planned.
+            output_type: what to answer to each turn, as in `run`.
+            options: keywords of `run`, for every turn; `progress` as in `batch`, by conversations.
+
+        Returns:
+            For each conversation a result for each turn. After a turn that failed the others of
+            that conversation are not asked, and have an error that says so.
 
         Raises:
-            UsageError: for what concerns all rows, such as the output type.
+            UsageError: for what concerns all of them, such as the output type.
         """
-        task = self._task(output_type, sampling, limits, timeout_s, validation_context)
-        rows = rows_of(inputs, ids=ids, metadata=metadata)
-        return complete(
-            list(rows) if isinstance(inputs, list | tuple) else rows,
-            self._work(task, system),
-            width=self._engine.capacity,
-            progress=progress,
-        )
+        progress = options.pop("progress", False)
+        self._asking(output_type, options)  # what concerns all is found before any call
+        return all_played(self, list(conversations), output_type, options, progress, self._width)
 
-    run = blocking(arun)
-    call = blocking(acall)
-    batch = blocking(abatch)
-    iter_batch = streaming(aiter_batch)
+    batch_chats = blocking(abatch_chats)
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text, by the engine's tokenizer where it has one.
+
+        Args:
+            text: plain text.
+
+        Returns:
+            Tokens; where the engine knows of none, a quarter of the bytes, rounded up.
+        """
+        encoder = encoder_of(self._engine)
+        if encoder is not None:
+            return len(encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+        return -(-len(text.encode()) // 4)
 
     def explain(self, output_type: Any, *, limits: Limits | None = None) -> Plan:
         """Say what this engine enforces of an output type, and what is done about the rest.
@@ -306,7 +220,7 @@ class LLM:
             UsageError: when the output type cannot be understood, or not be taken by the engine.
         """
         spec = spec_of(cast(AnyType, output_type))
-        return compile_spec(spec, self._engine.traits, limits or self._limits).plan
+        return compile_spec(spec, self._engine.traits, limits or self._standing.limits).plan
 
     async def aclose(self) -> None:
         """Close the engine; calls in flight fail, and so do later ones."""
@@ -344,39 +258,31 @@ class LLM:
         name, model = self._engine.traits.name, self._engine.model
         return f"LLM({name!r})" if model == name else f"LLM({f'{name}:{model}'!r})"
 
-    def _task(
-        self,
-        output_type: Any,
-        sampling: Sampling | None,
-        limits: Limits | None,
-        timeout_s: float | None,
-        validation_context: Any,
-    ) -> Task[Any]:
+    @property
+    def _width(self) -> int:
+        return self._engine.capacity
+
+    def _asking(self, output_type: Any, options: Options) -> Asking:
         if self._closed:
             raise UsageError("this LLM is closed; ask before close(), or make another")
-        check_options(sampling, limits, timeout_s)
-        spec = spec_of(cast(AnyType, output_type))
-        compiled = compile_spec(spec, self._engine.traits, limits or self._limits)
-        return Task(
-            engine=self._engine,
-            spec=spec,
-            constraint=compiled.constraint,
-            guaranteed=compiled.plan.guaranteed,
-            sampling=sampling or self._sampling,
-            policy=self._policy,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-            validation_context=validation_context,
-        )
+        return self._standing.asking(output_type, options)
 
-    def _work(
-        self, task: Task[Any], system: str | None
-    ) -> Callable[[object], Awaitable[Result[Any]]]:
-        system = self._system if system is None else system
 
-        async def work(prompt: object) -> Result[Any]:
-            return await drive(attempts(task, conversation(prompt, task.spec, system)))
+def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:
+    if model is None or isinstance(model, str):
+        return open_engine(default_model() if model is None else model, options)
+    if any(value is not None for value in options.values()):
+        raise UsageError("engine options go to the engine itself when an engine is given")
+    return checked_engine(model)
 
-        return work
+
+def _loggers(path: str | Path | None, api_key: str | None) -> Iterator[Observer]:
+    secrets = () if api_key is None else (api_key,)
+    yield LoggingObserver(secrets=secrets)
+    if path is not None:
+        from typedllm.observers.inference_log import InferenceLog
+
+        yield InferenceLog(path, secrets=secrets)
 
 
 def explain(output_type: Any, engine: str = "embedded", *, limits: Limits | None = None) -> Plan:

@@ -1,18 +1,21 @@
-"""What the verbs of an LLM take, for their type hints."""
+"""What the verbs of an LLM take, for their type hints and their checks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 from typing_extensions import TypeForm
 
 from typedllm.batch.run import Progress
+from typedllm.prompts.examples import Examples
 from typedllm.prompts.prompt import Input
+from typedllm.prompts.templates import Template
 from typedllm.records import JsonSchema, Lark, Limits, Sampling
 from typedllm.spec.kinds import Choice, Regex
 
-__all__ = ["AnyType", "BatchOptions", "Inputs", "Options", "PlainText", "Untyped"]
+__all__ = ["AnyType", "BatchOptions", "ChatOptions", "Inputs", "Options", "PlainText", "Untyped"]
 
 PlainText: TypeAlias = Regex | Choice | Lark | None
 Untyped: TypeAlias = JsonSchema | list[Any] | str
@@ -21,17 +24,48 @@ Inputs: TypeAlias = Iterable[Input]
 
 
 class Options(TypedDict, total=False):
-    """The keywords that every verb takes; `LLM.arun` says what they mean."""
+    """The keywords that every verb takes; each goes before what was given to the `LLM`.
+
+    Attributes:
+        sampling: how tokens are chosen.
+        system: a system text that comes before the instruction; an empty one is none.
+        template: a prompt template, by name, path or text.
+        context: values for the template, by name.
+        examples: few-shot examples: a list of them, or those that a pool chooses.
+        limits: bounds on what the output type leaves open.
+        timeout_s: seconds for each result, waits and repairs included.
+        validation_context: passed to Pydantic validators as `info.context`.
+    """
 
     sampling: Sampling | None
     system: str | None
+    template: str | Path | Template | None
+    context: Mapping[str, Any] | None
+    examples: Examples | None
     limits: Limits | None
     timeout_s: float | None
     validation_context: Any
 
 
+class ChatOptions(Options, total=False):
+    """The keywords of planned conversations.
+
+    Attributes:
+        progress: as in `BatchOptions`, by conversations.
+    """
+
+    progress: Progress
+
+
 class BatchOptions(Options, total=False):
-    """The keywords that the batch verbs take besides; `LLM.abatch` says what they mean."""
+    """The keywords that the batch verbs take besides.
+
+    Attributes:
+        ids: an id for each input, for `Result.id`; its position as text when there are none.
+        metadata: a mapping for each input, for `Result.metadata`.
+        progress: True for a bar, or a function that is called with how many rows are done and how
+            many there are.
+    """
 
     ids: Iterable[str] | None
     metadata: Iterable[Mapping[str, Any]] | None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from typedllm.records import Reply, Request, Traits
+
+if TYPE_CHECKING:
+    from typedllm.engines.encode import PromptEncoder
 
 
 class Engine(Protocol):
@@ -35,3 +38,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Free what the engine holds; sending afterwards fails."""
         ...
+
+
+def encoder_of(engine: Engine) -> PromptEncoder | None:
+    """What turns prompts into the tokens that the model is given, where an engine knows that.
+
+    Args:
+        engine: a local one has it as `encoder`.
+    """
+    return getattr(engine, "encoder", None)

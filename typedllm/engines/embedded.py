@@ -61,7 +61,7 @@ class EmbeddedEngine:
         self.model = str(folder)
         self.capacity = rows
         llama = Llama.load(folder)
-        encoder = PromptEncoder.load(folder)
+        self.encoder = encoder = PromptEncoder.load(folder)
         ends = _end_tokens(folder, encoder)
         vocabulary = Vocabulary(encoder.tokenizer, llama.shape.vocabulary, ends)
         self._worker = Worker(

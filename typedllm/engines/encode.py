@@ -16,9 +16,9 @@ from typing import Any, cast
 
 from tokenizers import Tokenizer
 
-from typedllm.engines.chat_template import ChatTemplate
 from typedllm.errors import PromptTooLong, UsageError
 from typedllm.records import Message, Segment
+from typedllm.templating.chat_template import ChatTemplate
 
 __all__ = ["PromptEncoder"]
 
@@ -118,20 +118,38 @@ class PromptEncoder:
             PromptTooLong: when it is so long that encoding all of it would only cost time.
             TemplateError: when the template does not take these messages.
         """
+        ids = self._encode_bounded(self.laid_out(prompt), context)
+        if self._has_template_for(prompt) or ids[: len(self._beginning)] == self._beginning:
+            return ids
+        return self._beginning + ids
+
+    def laid_out(self, prompt: Sequence[Message] | Sequence[Segment]) -> list[Segment]:
+        """Make the text that the model is given.
+
+        Args:
+            prompt: messages or raw segments, as in `encode`.
+
+        Returns:
+            Segments; those of a chat template are trusted.
+
+        Raises:
+            UsageError: when a text holds a lone surrogate.
+            TemplateError: when the template does not take these messages.
+        """
         contents = [part.content if isinstance(part, Message) else (part,) for part in prompt]
         for number, content in enumerate(contents):
             _check_text(number, content)
         messages = [part for part in prompt if isinstance(part, Message)]
-        if messages and self._template is not None:
-            return self._encode_bounded(self._template.render(messages), context)
+        if self._template is not None and messages:
+            return self._template.render(messages)
         between = [Segment(text="\n\n", trusted=True)] if messages else []
         spans: list[Segment] = []
         for content in contents:
             spans += [*(between if spans else []), *content]
-        ids = self._encode_bounded(spans, context)
-        if ids[: len(self._beginning)] == self._beginning:
-            return ids
-        return self._beginning + ids
+        return spans
+
+    def _has_template_for(self, prompt: Sequence[Message] | Sequence[Segment]) -> bool:
+        return self._template is not None and isinstance(prompt[0], Message)
 
     def _encode_bounded(self, segments: Sequence[Segment], context: int | None) -> list[int]:
         if context is not None:

@@ -116,6 +116,7 @@ class TransformersEngine:
         self.model = model.name_or_path or type(model).__name__
         self.capacity = 2 * batch_size  # the next batch waits while one runs
         loaded = _Loaded.of(model.eval(), tokenizer)
+        self.encoder = loaded.encoder
         self._worker = Worker(lambda: _Batches(loaded, batch_size), self.traits.name)
 
     async def send(self, request: Request) -> Reply:

@@ -1,143 +1,312 @@
-"""From what the caller asks to the messages of a request.
+"""Prompts: what is asked, and the messages or the raw text that it comes to.
 
-The words of the package's own templates are trusted; every value put into them, and every text of
-the caller, is not: its special tokens count as plain text.
+The words of a template are trusted; every value put into one, and every text of the caller, is not:
+its special tokens count as plain text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast, get_args
+
+from pydantic_core import to_json
 
 from typedllm._checks import check_kind, check_text
-from typedllm._resources import folder
-from typedllm.errors import Issue, UsageError
-from typedllm.records import Lark, Message, Role, Segment
-from typedllm.spec.kinds import Choice, Regex
-from typedllm.spec.outline import outline
+from typedllm.errors import TemplateError, UsageError
+from typedllm.prompts.examples import Example, Examples
+from typedllm.prompts.instructions import instruction
+from typedllm.prompts.templates import Rendered, Template, template
+from typedllm.records import Message, Role, Segment
 from typedllm.spec.spec import Spec
+from typedllm.templating.chat_format import ChatFormat, chat_format
 
-if TYPE_CHECKING:
-    import jinja2
-
-__all__ = ["Input", "conversation", "instruction", "repair"]
-
-Input: TypeAlias = str | Sequence[Message | Mapping[str, str]]
-"""What may be asked: a text, or a conversation of messages (or of dicts with role and content)."""
+__all__ = ["Input", "Prompt", "Wording", "conversation"]
 
 _ROLES: Final = get_args(Role)
-_ISSUES: Final = 20  # that a repair turn names; more would not help a model
-_OPTIONS: Final = 2_000  # of a Choice that the instruction names
+_BREAK: Final = Segment(text="\n\n", trusted=True)
+_EXPECTED: Final = "a str, a list of messages, a Prompt, or a mapping of values for the template"
 
 
-class _Value(str):
-    """Text that a template puts in, told from the template's own words by its type."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wording:
+    """How prompts are put into words, where they do not say so themselves.
 
-    __slots__ = ()
+    Attributes:
+        system: a system text.
+        template: a prompt template, by name, path or text.
+        context: values for the template.
+        examples: few-shot examples.
+    """
 
-    def __str__(self) -> str:
-        return self
+    system: str | None = None
+    template: str | Path | Template | None = None
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    examples: Examples = ()
+
+    def __post_init__(self) -> None:
+        """Check the kinds.
+
+        Raises:
+            UsageError: naming the attribute of a wrong kind.
+        """
+        check_kind("system", self.system, str)
+        check_kind("context", self.context, Mapping)
+        given = cast(object, self.template)
+        if not isinstance(given, str | Path | Template | None):
+            raise UsageError(f"template: expected a name, a path or a text, got {_told(given)}")
+        if not hasattr(self.examples, "pick"):
+            check_kind("examples", self.examples, Sequence)
 
 
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    import jinja2
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One thing to ask, with all that belongs to it.
 
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder("templates") / "prompts"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_Value,
-    )
+    What is left out comes from the call, and then from the `LLM`.
+
+    Attributes:
+        user_prompt: the user's text.
+        system_prompt: a system text; an empty one is none.
+        template: a prompt template, by name, path or text. It is given `user_prompt`,
+            `system_prompt` and the values of `context`.
+        context: values for the template, by name.
+        examples: few-shot examples.
+        history: the turns before this one.
+        id: derived from the content when it is left out.
+        conversation_id: of the conversation that it is a turn of.
+        metadata: whatever belongs to it; given back with its result.
+    """
+
+    user_prompt: str = ""
+    system_prompt: str | None = None
+    template: str | Path | Template | None = None
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    examples: Examples = ()
+    history: tuple[Message, ...] = ()
+    id: str = ""
+    conversation_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        """Check the kinds, and derive the id.
+
+        Raises:
+            UsageError: naming the attribute of a wrong kind.
+        """
+        check_text("Prompt.user_prompt", self.user_prompt)
+        check_kind("Prompt.metadata", self.metadata, Mapping)
+        check_kind("Prompt.id", self.id, str)
+        _ = self.wording  # which checks the rest
+        if not self.id:
+            object.__setattr__(self, "id", _id_of(self))
+
+    @property
+    def wording(self) -> Wording:
+        """What it says of how it is put into words."""
+        return Wording(
+            system=self.system_prompt,
+            template=self.template,
+            context=self.context,
+            examples=self.examples,
+        )
+
+    def rendered(self) -> Rendered:
+        """What it comes to without an output type: messages, or the segments of raw text.
+
+        Raises:
+            TemplateError: when its template cannot be found or rendered.
+        """
+        return _rendered(self, self.wording, ())
+
+    def messages(self) -> list[dict[str, str]]:
+        """Return it as messages, as most APIs take them.
+
+        Returns:
+            Dicts with `role` and `content`.
+
+        Raises:
+            TemplateError: when its template cannot be rendered, or makes raw text.
+        """
+        turns = _as_messages(self.rendered())
+        return [{"role": turn.role, "content": turn.text} for turn in turns]
+
+    def text(self, family: str | Path | ChatFormat = "plain") -> str:
+        """Return the raw text that a model is given, special tokens included.
+
+        Args:
+            family: the raw prompt format, such as `llama3-instruct`; a template that makes raw text
+                needs none.
+
+        Raises:
+            TemplateError: when a template cannot be found or rendered.
+        """
+        rendered = self.rendered()
+        if not isinstance(rendered[0], Segment):
+            found = family if isinstance(family, ChatFormat) else chat_format(family)
+            rendered = found.render(_as_messages(rendered))
+        return "".join(part.text for part in rendered)
 
 
-def _rendered(template: str, values: Mapping[str, object]) -> tuple[Segment, ...]:
-    pieces = _environment().get_template(f"{template}.j2").generate(values)
-    return tuple(
-        Segment(text=str(piece), trusted=not isinstance(piece, _Value)) for piece in pieces
-    )
+Input: TypeAlias = str | Prompt | Sequence[Message | Mapping[str, str]] | Mapping[str, Any]
+"""What may be asked: a text; a `Prompt`; a conversation of messages (or of dicts with role and
+content); or values for the template of the call, by name."""
 
 
-@lru_cache(maxsize=512)
-def instruction(spec: Spec[Any], system: str | None) -> Message | None:
-    """Make the system message of a call: the caller's own, and what to answer.
+def conversation(asked: object, spec: Spec[Any], wording: Wording) -> Rendered:
+    """Make the prompt of a request.
 
     Args:
-        spec: what the caller asked for; plain text needs no instruction.
-        system: the caller's own system text, if any.
+        asked: what the caller asks, see `Input`.
+        spec: what the caller asked for.
+        wording: what holds where the prompt says nothing itself.
 
     Returns:
-        The message, or None when there is nothing to say.
+        Messages; or segments of raw text where the template makes such.
 
     Raises:
-        UsageError: when the system text holds a lone surrogate.
+        UsageError: when it is none of these, with the place in it.
+        TemplateError: when the template cannot be found or rendered.
     """
-    if system:
-        check_text("system", system)
-    values: dict[str, object] = {"system": system}
-    match spec.source:
-        case Choice() as choice:
-            template, values["options"] = "choice", _listed(choice.options)
-        case Regex() as regex:
-            template, values["pattern"] = "regex", regex.pattern
-        case Lark() as lark:
-            template, values["grammar"] = "lark", lark.text
-        case _ if spec.schema is not None:
-            template, values["outline"] = "typed", outline(spec.schema)
+    told = instruction(spec)
+    match asked:
+        case str():
+            check_text("prompt", asked)
+            if wording.template is None and not wording.examples:
+                return _instructed((_user(asked),), wording.system, told)
+            prompt = Prompt(user_prompt=asked)
+        case Prompt():
+            prompt = asked
+        case Mapping():
+            values = cast(Mapping[object, object], asked)
+            if wording.template is None:
+                raise UsageError("prompt: a mapping of values needs a template=; or write a str")
+            prompt = Prompt(context={str(key): value for key, value in values.items()})
         case _:
-            return Message(role="system", content=(Segment(text=system),)) if system else None
-    return Message(role="system", content=_rendered(template, values))
+            turns = tuple(_turns(asked))
+            if wording.template is not None:
+                raise UsageError("prompt: a conversation is in words already; it takes no template")
+            shots = _as_turns(_picked(wording.examples, turns[-1].text))
+            return _instructed(_inserted(turns, shots), wording.system, told)
+    return _rendered(prompt, _merged(prompt, wording), told)
 
 
-def conversation(prompt: object, spec: Spec[Any], system: str | None) -> tuple[Message, ...]:
-    """Make the messages of a request.
-
-    A conversation that begins with a system message of its own keeps that one in place of `system`.
-
-    Args:
-        prompt: what the caller asks, see `Input`.
-        spec: what the caller asked for.
-        system: the caller's own system text, if any.
-
-    Raises:
-        UsageError: when the prompt is neither text nor a conversation, with the place in it.
-    """
-    if isinstance(prompt, str):
-        check_text("prompt", prompt)
-        turns: tuple[Message, ...] = (Message(role="user", content=(Segment(text=prompt),)),)
-    else:
-        turns = tuple(_turns(prompt))
-        if turns[0].role == "system":
-            system, turns = turns[0].text, turns[1:]
-    check_kind("system", system, str)
-    first = instruction(spec, system)
-    return turns if first is None else (first, *turns)
-
-
-def repair(
-    messages: tuple[Message, ...], answer: str, issues: Iterable[Issue]
-) -> tuple[Message, ...]:
-    """Add a turn that asks for a valid answer in place of an invalid one.
-
-    Args:
-        messages: the messages as they were first sent, without earlier repairs.
-        answer: the model's last answer.
-        issues: what is wrong with it; the first 20 are named.
-    """
-    asked = _rendered("repair", {"issues": [str(issue) for issue in issues][:_ISSUES]})
-    return (
-        *messages,
-        Message(role="assistant", content=(Segment(text=answer),)),
-        Message(role="user", content=asked),
+def _merged(prompt: Prompt, wording: Wording) -> Wording:
+    """The wording of a prompt, which goes before that of its call."""
+    own = prompt.wording
+    return Wording(
+        system=wording.system if own.system is None else own.system,
+        template=wording.template if own.template is None else own.template,
+        context={**wording.context, **own.context},
+        examples=own.examples or wording.examples,
     )
 
 
-def _turns(prompt: object) -> Iterable[Message]:
-    turns = _items(prompt)
+def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Rendered:
+    question = prompt.user_prompt or Example(prompt.context, "").question
+    examples = _picked(wording.examples, question)
+    if wording.template is None:
+        turns = _inserted((_user(prompt.user_prompt),), (*_as_turns(examples), *prompt.history))
+        return _instructed(turns, wording.system, told)
+    given = wording.template
+    found = given if isinstance(given, Template) else template(given)
+    offered: dict[str, object] = {
+        "user_prompt": prompt.user_prompt,
+        "system_prompt": wording.system or "",
+        "instruction": "".join(segment.text for segment in told),
+        "examples": [{"prompt": each.question, "answer": each.reply} for each in examples],
+        "history": [{"role": turn.role, "content": turn.text} for turn in prompt.history],
+    }
+    values = {name: value for name, value in offered.items() if found.uses(name)}
+    unused = {name for name, value in offered.items() if value and name not in values}
+    made = found.render({**values, **wording.context})
+    if found.makes == "raw":
+        _check_used(found, unused - {"instruction"})
+        return made
+    _check_used(found, unused & {"user_prompt"})
+    turns = _as_messages(made)
+    shots: list[Message] = []
+    for example in examples if "examples" in unused else ():
+        shots += _shot(found, example, {**values, **wording.context})
+    history = prompt.history if "history" in unused else ()
+    turns = _inserted(turns, (*shots, *history))
+    if "system_prompt" in unused:
+        turns = _with_system(turns, wording.system or "")
+    return _instructed(turns, None, told if "instruction" not in values else ())
+
+
+def _check_used(found: Template, unused: set[str]) -> None:
+    for name in sorted(unused):
+        raise TemplateError(f"{found.name} has no place for {name}, which is given: write it in it")
+
+
+def _shot(found: Template, example: Example, values: Mapping[str, object]) -> Iterator[Message]:
+    """An example as a turn of the user in the words of the template, and the answer to it."""
+    own = {"user_prompt": example.prompt} if isinstance(example.prompt, str) else example.prompt
+    made = _as_messages(found.render({**values, **own}))
+    yield from (turn for turn in made if turn.role != "system")
+    yield Message(role="assistant", content=(Segment(text=example.reply),))
+
+
+def _as_turns(examples: Sequence[Example]) -> tuple[Message, ...]:
+    pairs = [
+        (_user(each.question), Message(role="assistant", content=(Segment(text=each.reply),)))
+        for each in examples
+    ]
+    return tuple(turn for pair in pairs for turn in pair)
+
+
+def _picked(examples: Examples, question: str) -> Sequence[Example]:
+    return examples if isinstance(examples, Sequence) else examples.pick(question)
+
+
+def _user(text: str) -> Message:
+    return Message(role="user", content=(Segment(text=text),))
+
+
+def _as_messages(made: Rendered) -> tuple[Message, ...]:
+    if made and isinstance(made[0], Segment):
+        raise TemplateError("the template makes raw text, where messages are wanted")
+    return cast(tuple[Message, ...], made)
+
+
+def _inserted(turns: tuple[Message, ...], earlier: Sequence[Message]) -> tuple[Message, ...]:
+    """Turns with others before them, after a system message."""
+    begins = 1 if turns and turns[0].role == "system" else 0
+    return (*turns[:begins], *earlier, *turns[begins:])
+
+
+def _with_system(turns: tuple[Message, ...], system: str) -> tuple[Message, ...]:
+    """Turns with a system text, before one that is there."""
+    check_text("system", system)
+    own = Segment(text=system)
+    if turns and turns[0].role == "system":
+        content = (own, _BREAK, *turns[0].content) if turns[0].text else (own,)
+        return (replace(turns[0], content=content), *turns[1:])
+    return (Message(role="system", content=(own,)), *turns)
+
+
+def _instructed(
+    turns: tuple[Message, ...], system: str | None, told: tuple[Segment, ...]
+) -> tuple[Message, ...]:
+    """Turns with a system text, where they have none of their own, and what to answer after it."""
+    if system and not (turns and turns[0].role == "system"):
+        turns = _with_system(turns, system)
+    if not told:
+        return turns
+    if not turns or turns[0].role != "system":
+        return (Message(role="system", content=told), *turns)
+    own = turns[0].content
+    content = (*own, _BREAK, *told) if turns[0].text else told
+    return (replace(turns[0], content=content), *turns[1:])
+
+
+def _turns(asked: object) -> Iterator[Message]:
+    turns = _items(asked)
     if not turns:
-        raise UsageError(f"prompt: expected a str or a list of messages, got {_told(prompt)}")
+        raise UsageError(f"prompt: expected {_EXPECTED}, got {_told(asked)}")
     for position, turn in enumerate(turns):
         place = f"prompt[{position}]"
         if isinstance(turn, Message):
@@ -168,9 +337,18 @@ def _turn(turn: Mapping[object, object], place: str) -> Message:
     return Message(role=cast(Role, role), content=(Segment(text=cast(str, content)),))
 
 
-def _listed(options: Sequence[str]) -> list[str]:
-    rest = len(options) - _OPTIONS
-    return [*options[:_OPTIONS], *([f"... and {rest} more"] if rest > 0 else [])]
+def _id_of(prompt: Prompt) -> str:
+    given = prompt.template
+    parts = {
+        "user_prompt": prompt.user_prompt,
+        "system_prompt": prompt.system_prompt,
+        "template": given.name if isinstance(given, Template) else str(given),
+        "context": prompt.context,
+        "history": [(turn.role, turn.text) for turn in prompt.history],
+        "conversation_id": prompt.conversation_id,
+    }
+    content = to_json(parts, fallback=str, bytes_mode="base64")
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _told(value: object) -> str:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 _CACHED_SPECS = 256
 _SCHEMA_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _LARGEST = 100_000  # keywords, properties, and items of lists by the ten
+_DEEPEST = 10_000  # levels
 _LONGEST = 10_000_000  # characters of a JSON Schema
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _ACCEPTED = (
@@ -126,9 +127,11 @@ class _Key:
 
 def _check_size(source: object) -> None:
     """Refuse what is too large to be worked on, before it is written; plain lists cost little."""
-    size, waiting = 0, [source.schema if isinstance(source, JsonSchema) else source]
+    size, waiting = 0, [(source.schema if isinstance(source, JsonSchema) else source, 0)]
     while waiting:
-        part = waiting.pop()
+        part, depth = waiting.pop()
+        if depth > _DEEPEST:  # which is an error of its own
+            return
         if isinstance(part, Mapping):
             inner = list(cast(Mapping[object, object], part).values())
             size += len(inner)
@@ -142,7 +145,7 @@ def _check_size(source: object) -> None:
                 f"the output type is too large: more than {_LARGEST:,} keywords and properties;"
                 ' take the part that you need, such as schema("file.json#/$defs/Order")'
             )
-        waiting += inner
+        waiting += [(value, depth + 1) for value in inner]
 
 
 @lru_cache(maxsize=_CACHED_SPECS)

@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from typedllm.errors import Issue, UsageError
-from typedllm.prompts.prompt import conversation, instruction, repair
+from typedllm.prompts.instructions import repair
+from typedllm.prompts.prompt import Wording
+from typedllm.prompts.prompt import conversation as worded
 from typedllm.records import Lark, Message, Segment
 from typedllm.spec.kinds import Choice, Regex
 from typedllm.spec.spec import spec_of
 
 TEXT = spec_of(None)
 AGE = spec_of({"age": "int"})
+
+
+def conversation(asked: Any, spec: Any, system: str | None) -> tuple[Message, ...]:
+    return worded(asked, spec, Wording(system=system))
 
 
 def said(messages: tuple[Message, ...]) -> list[tuple[str, str]]:
@@ -30,8 +36,7 @@ def test_a_text_is_a_users_turn_after_the_instruction():
 
 
 def test_the_callers_system_text_comes_first():
-    message = instruction(AGE, "You are a clerk.")
-    assert message is not None
+    message = conversation("x", AGE, "You are a clerk.")[0]
     assert message.text == 'You are a clerk.\n\nAnswer with JSON only: {"age": int}'
 
 
@@ -52,8 +57,7 @@ def test_plain_text_needs_no_instruction():
     ],
 )
 def test_each_kind_of_text_has_its_instruction(output_type: Any, words: str):
-    message = instruction(spec_of(output_type), "Be kind.")
-    assert message is not None
+    message = conversation("x", spec_of(output_type), "Be kind.")[0]
     assert message.text == f"Be kind.\n\n{words}"
 
 
@@ -84,9 +88,9 @@ def test_only_the_templates_words_are_trusted(system: str, prompt: str):
 @pytest.mark.parametrize(
     ("prompt", "place"),
     [
-        (3, "prompt: expected a str or a list of messages, got int 3"),
-        ([], "prompt: expected a str or a list"),
-        (b"x", "prompt: expected a str or a list"),
+        (3, "prompt: expected a str, a list of messages, a Prompt, .*, got int 3"),
+        ([], "prompt: expected a str, a list"),
+        (b"x", "prompt: expected a str, a list"),
         (["x"], r"prompt\[0\]: expected a Message or a dict"),
         ([{"role": "user"}], r"prompt\[0\]: expected the keys role and content, got role"),
         ([{"role": "me", "content": ""}], r"prompt\[0\].role: expected one of system, user, assis"),

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from typedllm.errors import TemplateError
 from typedllm.records import Message, Role, Segment
+from typedllm.templating.sandbox import Sandbox, bounded
 
 __all__ = ["ChatTemplate"]
 
@@ -51,9 +50,7 @@ class ChatTemplate:
         Raises:
             TemplateError: when it is not valid Jinja.
         """
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
+        environment = Sandbox(undefined=jinja2.Undefined)
         # {% generation %} marks an answer for training; here it is a block like any other
         source = re.sub(r"({%-?\s*)generation(\s*-?%})", r"\1if true\2", source)
         source = re.sub(r"({%-?\s*)endgeneration(\s*-?%})", r"\1endif\2", source)
@@ -87,7 +84,7 @@ class ChatTemplate:
         """
         roles = tuple(message.role for message in messages)
         try:
-            layout = self._layout(roles)
+            layout = self._layout(roles, tuple(not message.text for message in messages))
         except TemplateError:
             if "system" not in roles or "user" not in roles:
                 raise
@@ -100,13 +97,15 @@ class ChatTemplate:
                 segments += _trimmed(messages[piece.message].content, piece)
         return segments
 
-    def _lay_out(self, roles: tuple[Role, ...]) -> list[str | _Content]:
+    def _lay_out(self, roles: tuple[Role, ...], empty: tuple[bool, ...]) -> list[str | _Content]:
         """Render marks: what the template says around the contents of such messages."""
         messages = [
-            {"role": role, "content": _MARK.format(number)} for number, role in enumerate(roles)
+            {"role": role, "content": "" if empty[number] else _MARK.format(number)}
+            for number, role in enumerate(roles)
         ]
         try:
-            text = self._template.render(self._variables, messages=messages)
+            with bounded():
+                text = self._template.render(self._variables, messages=messages)
         except Exception as error:  # a template can raise anything
             raise TemplateError(
                 f"the chat template refuses the roles {', '.join(roles)}: {error}"
@@ -119,7 +118,7 @@ class ChatTemplate:
             end = mark.end()
         shown = {piece.message for piece in pieces if isinstance(piece, _Content)}
         for number, role in enumerate(roles):
-            if number not in shown:
+            if number not in shown and not empty[number]:
                 raise TemplateError(f"the chat template leaves out message {number} ({role})")
         return [*pieces, text[end:]]
 
@@ -134,7 +133,7 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
     place = next(number for number, message in enumerate(others) if message.role == "user")
     content: list[Segment] = []
     for message in messages:
-        if message.role == "system":
+        if message.role == "system" and message.text:
             content += [*message.content, Segment(text="\n\n", trusted=True)]
     others[place] = Message(role="user", content=(*content, *others[place].content))
     return others

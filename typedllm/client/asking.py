@@ -1,0 +1,107 @@
+"""What an LLM was given, joined with what one of its calls is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from typedllm.attempts import Policy, Task, attempts, drive
+from typedllm.client.checks import check_options
+from typedllm.client.options import AnyType, Options
+from typedllm.constraints.compile import compile_spec
+from typedllm.engines.base import Engine
+from typedllm.prompts.prompt import Prompt, Wording, conversation
+from typedllm.prompts.templates import Rendered
+from typedllm.records import Limits, Result, Sampling
+from typedllm.spec.spec import spec_of
+
+__all__ = ["Asking", "Standing"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """All that the requests of one call have in common.
+
+    Attributes:
+        task: what is asked, and how.
+        wording: how prompts are put into words.
+    """
+
+    task: Task[Any]
+    wording: Wording
+
+    def prompt(self, asked: object) -> Rendered:
+        """The messages or the raw text of what is asked.
+
+        Raises:
+            UsageError: when it is no prompt, or its template cannot be rendered.
+        """
+        return conversation(asked, self.task.spec, self.wording)
+
+    async def result(self, asked: object) -> Result[Any]:
+        """Ask.
+
+        Raises:
+            UsageError: when it is no prompt, or its template cannot be rendered.
+        """
+        return await drive(attempts(self.task, self.prompt(asked)))
+
+    async def sent(self, asked: object, prompt: Rendered) -> Result[Any]:
+        """Send a prompt that is in words already, and keep with the result what was asked.
+
+        Args:
+            asked: what it was made of.
+            prompt: messages or raw segments.
+        """
+        result = await drive(attempts(self.task, prompt))
+        if isinstance(asked, Prompt):
+            return replace(result, prompt=asked, metadata=asked.metadata)
+        return replace(result, prompt=asked)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What holds for every call of an LLM, where the call does not say otherwise."""
+
+    engine: Engine
+    wording: Wording
+    sampling: Sampling
+    limits: Limits
+    policy: Policy
+    timeout_s: float | None
+
+    def asking(self, output_type: object, options: Options) -> Asking:
+        """Join it with the output type and the keywords of a call.
+
+        Args:
+            output_type: what to answer.
+            options: the keywords.
+
+        Raises:
+            UsageError: when the output type or a keyword cannot be understood, or the engine has no
+                way to take the output type.
+        """
+        sampling, limits = options.get("sampling"), options.get("limits")
+        timeout_s = options.get("timeout_s")
+        check_options(sampling, limits, timeout_s)
+        spec = spec_of(cast(AnyType, output_type))
+        compiled = compile_spec(spec, self.engine.traits, limits or self.limits)
+        task = Task(
+            engine=self.engine,
+            spec=spec,
+            constraint=compiled.constraint,
+            guaranteed=compiled.plan.guaranteed,
+            sampling=sampling or self.sampling,
+            policy=self.policy,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            validation_context=options.get("validation_context"),
+        )
+        return Asking(task=task, wording=self._worded(options))
+
+    def _worded(self, options: Options) -> Wording:
+        given = {
+            name: value
+            for name in ("system", "template", "context", "examples")
+            if (value := options.get(name)) is not None
+        }
+        return replace(self.wording, **given) if given else self.wording

@@ -1,0 +1,277 @@
+"""Typed functions: parameters for the values, a docstring for the prompt, a type of answer."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    get_type_hints,
+    overload,
+)
+
+from typing_extensions import TypeForm, Unpack
+
+from typedllm.batch.results import Results
+from typedllm.client.options import BatchOptions, Options
+from typedllm.client.rendering import RenderedPrompt
+from typedllm.constraints.plan import Plan
+from typedllm.errors import SpecError, TemplateError, UsageError
+from typedllm.prompts.prompt import Prompt
+from typedllm.prompts.templates import Template, template, template_of
+from typedllm.records import Result
+
+if TYPE_CHECKING:
+    from typedllm.client.llm import LLM
+
+__all__ = ["AsyncFunction", "Decorator", "Function", "function_of"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
+_SELF = "this"  # what a method's template calls its object; `self` is a word of Jinja's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """What a typed function is made of.
+
+    Attributes:
+        llm: what asks.
+        signature: of the values for the template.
+        template: the prompt.
+        output_type: what the function returns.
+        options: for every call.
+        owner: the object that a method is bound to.
+    """
+
+    llm: LLM
+    signature: inspect.Signature
+    template: Template
+    output_type: Any
+    options: Options
+    owner: object = None
+
+    def prompt(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prompt:
+        """The prompt of a call; an argument that does not fit is an error before any call."""
+        first = () if self.owner is None else (self.owner,)
+        try:
+            bound = self.signature.bind(*first, *args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{self.template.name}: {error}") from error
+        bound.apply_defaults()
+        values = {_SELF if name == "self" else name: v for name, v in bound.arguments.items()}
+        return Prompt(template=self.template, context=values)
+
+    def row(self, row: object) -> Prompt | object:
+        """The prompt of a row of a batch: arguments by name, by position, or a single one."""
+        if isinstance(row, Mapping):
+            return self.prompt((), cast(Mapping[str, Any], row))
+        return self.prompt(cast(Any, row) if isinstance(row, tuple) else (row,), {})
+
+
+class _Typed(Generic[P, R]):
+    """What sync and async typed functions share."""
+
+    def __init__(self, parts: _Parts, wrapped: Callable[..., Any]) -> None:
+        functools.update_wrapper(cast(Callable[..., Any], self), wrapped)
+        self._parts = parts
+        self._wrapped = wrapped
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """Call it, and return a `Result` with the value or the error.
+
+        Raises:
+            UsageError: when the arguments do not fit, or the template cannot be rendered.
+        """
+        parts = self._parts
+        kind = cast(TypeForm[R], parts.output_type)
+        return parts.llm.run(parts.prompt(args, kwargs), kind, **parts.options)
+
+    def arun(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Result[R]]:
+        """Call it, and await a `Result` with the value or the error.
+
+        Raises:
+            UsageError: when the arguments do not fit, or the template cannot be rendered.
+        """
+        parts = self._parts
+        kind = cast(TypeForm[R], parts.output_type)
+        return parts.llm.arun(parts.prompt(args, kwargs), kind, **parts.options)
+
+    def batch(self, rows: Iterable[Any], **options: Unpack[BatchOptions]) -> Results[R]:
+        """Call it for many rows at once.
+
+        Args:
+            rows: for each a mapping of arguments by name, a tuple of them by position, or the one
+                argument.
+            options: as in `LLM.batch`.
+
+        Raises:
+            UsageError: when the arguments of a row do not fit, with the row.
+        """
+        kind = cast(TypeForm[R], self._parts.output_type)
+        return self._parts.llm.batch(self._prompts(rows), kind, **self._joined(options))
+
+    def abatch(
+        self, rows: Iterable[Any], **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[R]]:
+        """Call it for many rows at once, and await the results; the arguments are as in `batch`."""
+        kind = cast(TypeForm[R], self._parts.output_type)
+        return self._parts.llm.abatch(self._prompts(rows), kind, **self._joined(options))
+
+    def render(self, *args: P.args, **kwargs: P.kwargs) -> RenderedPrompt:
+        """Show what a call would send, without sending it.
+
+        Raises:
+            UsageError: when the arguments do not fit, or the template cannot be rendered.
+        """
+        parts = self._parts
+        return parts.llm.render(parts.prompt(args, kwargs), parts.output_type, **parts.options)
+
+    def explain(self) -> Plan:
+        """Say what the engine enforces of the output type."""
+        return self._parts.llm.explain(
+            self._parts.output_type, limits=self._parts.options.get("limits")
+        )
+
+    def _joined(self, options: BatchOptions) -> BatchOptions:
+        return {**self._parts.options, **options}
+
+    def _prompts(self, rows: Iterable[Any]) -> list[Any]:
+        prompts: list[Any] = []
+        for number, row in enumerate(rows):
+            try:
+                prompts.append(self._parts.row(row))
+            except UsageError as error:
+                raise UsageError(f"rows[{number}]: {error}") from error
+        return prompts
+
+    def _bound(self, owner: object) -> _Parts:
+        parts = self._parts
+        return _Parts(
+            parts.llm, parts.signature, parts.template, parts.output_type, parts.options, owner
+        )
+
+
+class Function(_Typed[P, R]):
+    """A function whose value a model gives; made by `LLM.function`."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask for the value.
+
+        Raises:
+            TypedLLMError: whatever went wrong, see `typedllm.errors`.
+        """
+        return self.run(*args, **kwargs).unwrap()
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Function[P, R]: ...
+    @overload
+    def __get__(
+        self: Function[Concatenate[Any, Q], R], owner: object, kind: type | None = None
+    ) -> Function[Q, R]: ...
+    def __get__(self, owner: object, kind: type | None = None) -> Any:
+        return self if owner is None else Function[Any, R](self._bound(owner), self._wrapped)
+
+
+class AsyncFunction(_Typed[P, R]):
+    """An async function whose value a model gives; made by `LLM.function`."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask for the value, and await it.
+
+        Raises:
+            TypedLLMError: whatever went wrong, see `typedllm.errors`.
+        """
+        return (await self.arun(*args, **kwargs)).unwrap()
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> AsyncFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: AsyncFunction[Concatenate[Any, Q], R], owner: object, kind: type | None = None
+    ) -> AsyncFunction[Q, R]: ...
+    def __get__(self, owner: object, kind: type | None = None) -> Any:
+        return self if owner is None else AsyncFunction[Any, R](self._bound(owner), self._wrapped)
+
+
+class Decorator(Protocol):
+    """Makes a typed function, keeping its parameters and what it returns."""
+
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - the async one is tried first
+        self, written: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncFunction[P, R]: ...
+    @overload
+    def __call__(self, written: Callable[P, R], /) -> Function[P, R]: ...
+
+
+def function_of(
+    llm: LLM, options: Options, written: Callable[..., Any]
+) -> Function[..., Any] | AsyncFunction[..., Any]:
+    """Make a typed function of one that is written down.
+
+    Args:
+        llm: what asks.
+        options: the keywords of every call, `template` among them.
+        written: its parameters are the variables of the template, its docstring is the template
+            unless one is given, its return annotation is the output type. Its body does not run.
+
+    Raises:
+        UsageError: when it has no prompt or no return type, or a parameter takes a variable number
+            of arguments.
+        TemplateError: when the template cannot be read, or wants what is no parameter.
+    """
+    name = written.__qualname__
+    signature = inspect.signature(written)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise UsageError(f"{name}: {parameter}: each value needs a parameter of its own")
+    found = _template(name, written, options.get("template"))
+    parameters = {_SELF if each == "self" else each for each in signature.parameters}
+    offered = {"instruction", "examples", "system_prompt"}
+    unknown = [each for each in found.variables if each not in parameters | offered]
+    if unknown:
+        raise TemplateError(
+            f"{name}: the template wants {', '.join(unknown)}, and the parameters are"
+            f" {', '.join(sorted(parameters)) or 'none'}"
+        )
+    parts = _Parts(llm, signature, found, _return_type(name, written), options)
+    if inspect.iscoroutinefunction(written):
+        return AsyncFunction[Any, Any](parts, written)
+    return Function[Any, Any](parts, written)
+
+
+def _template(
+    name: str, written: Callable[..., Any], given: str | Path | Template | None
+) -> Template:
+    if isinstance(given, Template):
+        return given
+    if given is not None:
+        return template(given)
+    text = inspect.getdoc(written)
+    if not text:
+        raise UsageError(f"{name}: write the prompt as its docstring, or give template=")
+    return template_of(text)
+
+
+def _return_type(name: str, written: Callable[..., Any]) -> Any:
+    try:
+        hints = get_type_hints(written, include_extras=True)
+    except NameError as error:
+        raise SpecError(f"{name}: {error}; its types have to be there when it is made") from error
+    if "return" not in hints:
+        raise UsageError(f"{name}: write what it returns, as in `def {name}(...) -> int`")
+    kind = hints["return"]
+    return None if kind is type(None) else kind

@@ -1,0 +1,191 @@
+"""The verbs of an LLM: to ask once or many times, awaited or waited for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar, cast, overload
+
+from typing_extensions import TypeForm, Unpack
+
+from typedllm.batch.results import Results
+from typedllm.batch.run import collect, complete, rows_of
+from typedllm.client.asking import Asking
+from typedllm.client.derived import blocking, streaming, unwrapped, verb
+from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
+from typedllm.prompts.prompt import Input
+from typedllm.records import Result
+
+__all__ = ["Verbs"]
+
+T = TypeVar("T")
+
+
+class Verbs:
+    """What an LLM can be asked.
+
+    Each verb is there twice: `call`, `run`, `batch`, `iter_batch` wait; `acall`, `arun`, `abatch`,
+    `aiter_batch` are awaited.
+    """
+
+    def _asking(self, output_type: Any, options: Options) -> Asking:
+        raise NotImplementedError
+
+    @property
+    def _width(self) -> int:
+        raise NotImplementedError
+
+    @overload
+    def arun(
+        self, prompt: Input, output_type: PlainText = None, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[str]]: ...
+    @overload
+    def arun(
+        self, prompt: Input, output_type: dict[str, Any], **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[dict[str, Any]]]: ...
+    @overload
+    def arun(
+        self, prompt: Input, output_type: TypeForm[T], **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[T]]: ...
+    @overload
+    def arun(
+        self, prompt: Input, output_type: Untyped, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[Any]]: ...
+    @verb(Options)
+    def arun(
+        self, prompt: Input, output_type: Any = None, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[Any]]:
+        """Ask once, and return a `Result` with the value or the error.
+
+        Each keyword goes before what was given to the `LLM`, where that has it too.
+
+        Args:
+            prompt: a text; a conversation as a list of messages; a `Prompt`; or values for the
+                template, as a mapping.
+            output_type: what to answer: any Python type that Pydantic takes, a dict or another
+                word of the spec language, a JSON Schema, `Regex`, `Choice` or `Lark`; None is
+                plain text.
+            options: `sampling`, how tokens are chosen; `system`, a system text that comes before
+                the instruction (an empty one is none); `template`, a prompt template by name, path
+                or text, and `context`, values for it; `examples`, a list of few-shot examples or
+                those that a pool chooses; `limits`, bounds on what the output type leaves open;
+                `timeout_s`, seconds for the result, waits and repairs included;
+                `validation_context`, passed to Pydantic validators as `info.context`.
+
+        Raises:
+            UsageError: when the prompt or the output type cannot be understood, the template cannot
+                be rendered, or the engine has no way to take the output type.
+        """
+        asking = self._asking(output_type, options)
+        return asking.sent(prompt, asking.prompt(prompt))
+
+    @overload
+    def acall(
+        self, prompt: Input, output_type: PlainText = None, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, str]: ...
+    @overload
+    def acall(
+        self, prompt: Input, output_type: dict[str, Any], **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    @overload
+    def acall(
+        self, prompt: Input, output_type: TypeForm[T], **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def acall(
+        self, prompt: Input, output_type: Untyped, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Any]: ...
+    @verb(Options)
+    def acall(
+        self, prompt: Input, output_type: Any = None, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Any]:
+        """Ask once, and return the value.
+
+        The arguments are those of `run`.
+
+        Raises:
+            TypedLLMError: whatever went wrong, see `typedllm.errors`.
+        """
+        return unwrapped(self.arun(prompt, cast(AnyType, output_type), **options))
+
+    @overload
+    def abatch(
+        self, inputs: Inputs, output_type: PlainText = None, **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[str]]: ...
+    @overload
+    def abatch(
+        self, inputs: Inputs, output_type: dict[str, Any], **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[dict[str, Any]]]: ...
+    @overload
+    def abatch(
+        self, inputs: Inputs, output_type: TypeForm[T], **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[T]]: ...
+    @overload
+    def abatch(
+        self, inputs: Inputs, output_type: Untyped, **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[Any]]: ...
+    @verb(BatchOptions)
+    def abatch(
+        self, inputs: Inputs, output_type: Any = None, **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[Any]]:
+        """Ask many times at once, and return the results in the order of the inputs.
+
+        A row that fails is a result with an error; it raises nothing and harms no other row.
+
+        Args:
+            inputs: prompts, such as a `PromptCollection`.
+            output_type: what to answer to each.
+            options: those of `run`, `timeout_s` for each row; `ids`, an id for each input, for
+                `Result.id` (its position as text when there are none); `metadata`, a mapping for
+                each input, for `Result.metadata`; `progress`, True for a bar, or a function that is
+                called with how many rows are done and how many there are.
+
+        Raises:
+            UsageError: for what concerns all rows, such as the output type.
+        """
+        asking = self._asking(output_type, options)
+        rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
+        progress = options.get("progress", False)
+        return collect(list(rows), asking.result, width=self._width, progress=progress)
+
+    @overload
+    def aiter_batch(
+        self, inputs: Inputs, output_type: PlainText = None, **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[Result[str], None]: ...
+    @overload
+    def aiter_batch(
+        self, inputs: Inputs, output_type: dict[str, Any], **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[Result[dict[str, Any]], None]: ...
+    @overload
+    def aiter_batch(
+        self, inputs: Inputs, output_type: TypeForm[T], **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[Result[T], None]: ...
+    @overload
+    def aiter_batch(
+        self, inputs: Inputs, output_type: Untyped, **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[Result[Any], None]: ...
+    @verb(BatchOptions)
+    def aiter_batch(
+        self, inputs: Inputs, output_type: Any = None, **options: Unpack[BatchOptions]
+    ) -> AsyncGenerator[Result[Any], None]:
+        """Ask many times at once, and yield each result as soon as it is there.
+
+        The arguments are those of `batch`. The inputs may be endless: no more of them are taken
+        than are in flight; a generator is advanced in a thread of its own. `Result.id` tells which
+        input a result belongs to. Closing the iterator cancels what is in flight.
+
+        Raises:
+            UsageError: for what concerns all rows, such as the output type.
+        """
+        asking = self._asking(output_type, options)
+        rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
+        return complete(
+            list(rows) if isinstance(inputs, list | tuple) else rows,
+            asking.result,
+            width=self._width,
+            progress=options.get("progress", False),
+        )
+
+    run = blocking(arun)
+    call = blocking(acall)
+    batch = blocking(abatch)
+    iter_batch = streaming(aiter_batch)

@@ -1,0 +1,222 @@
+"""Few-shot examples: a pool of them, and which of them go with a row."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, cast, overload
+
+from pydantic_core import to_json
+
+from typedllm._require import require
+from typedllm._resources import folder
+from typedllm.errors import UsageError
+from typedllm.settings import templates_folder
+
+__all__ = ["Example", "ExamplePool", "Examples", "Shots"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and the answer that it should get.
+
+    Attributes:
+        prompt: the user's text; or the values of the template of the call, by name.
+        answer: a text, or a value that is written as JSON.
+    """
+
+    prompt: str | Mapping[str, Any]
+    answer: Any
+
+    @property
+    def question(self) -> str:
+        """The prompt as one text: values come one to a line."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(_text(value) for value in self.prompt.values())
+
+    @property
+    def reply(self) -> str:
+        """The answer as the model would write it."""
+        return _text(self.answer)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else to_json(value, fallback=str).decode()
+
+
+class Shots(Protocol):
+    """Chooses the examples that go with a row."""
+
+    def pick(self, question: str) -> Sequence[Example]:
+        """The examples for a row, never the row itself.
+
+        Args:
+            question: the row's own text.
+        """
+        ...
+
+
+Examples: TypeAlias = Shots | Sequence[Example]
+"""Examples for a call: all of a list, or those that are chosen from a pool for each row."""
+
+
+class ExamplePool(Sequence[Example]):
+    """Examples to choose from.
+
+    `first`, `sample` and `similar` each give `Shots` for the `examples=` of a call.
+    """
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        """Keep examples.
+
+        Args:
+            examples: at least one.
+
+        Raises:
+            UsageError: when there is none, or something else than an `Example`.
+        """
+        self._examples = tuple(examples)
+        for position, example in enumerate(self._examples):
+            if not isinstance(cast(object, example), Example):
+                raise UsageError(f"examples[{position}]: expected an Example, got {example!r:.60}")
+        if not self._examples:
+            raise UsageError("examples: a pool needs at least one")
+
+    @classmethod
+    def load(cls, name: str | Path) -> ExamplePool:
+        """Load a pool of JSON lines, each with `prompt` and `answer`.
+
+        Args:
+            name: of a pool, looked up as `examples/NAME.jsonl` in the folder that
+                `TYPEDLLM_TEMPLATES` names, then in the package's own; or the path of a file.
+
+        Raises:
+            UsageError: when there is no such pool, or a line is not an example, with its number.
+        """
+        path = _path(name)
+        return cls(_read(path, number, line) for number, line in _lines(path))
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return self._examples[index]
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def first(self, count: int) -> Shots:
+        """The first examples of the pool, for every row.
+
+        Args:
+            count: how many.
+        """
+        return _Ordered(self._examples, self._checked(count))
+
+    def sample(self, count: int, *, seed: int = 0) -> Shots:
+        """Examples drawn once, the same for every row, so that the rows share their beginning.
+
+        A row that was drawn itself gets the next one in its place.
+
+        Args:
+            count: how many.
+            seed: makes the draw repeatable.
+        """
+        drawn = random.Random(seed).sample(self._examples, len(self._examples))
+        return _Ordered(tuple(drawn), self._checked(count))
+
+    def similar(self, count: int) -> Shots:
+        """The examples most similar to each row by BM25 over their words, the most similar last.
+
+        Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, in bm25s.
+
+        Args:
+            count: how many.
+
+        Raises:
+            MissingDependency: when bm25s is not installed.
+        """
+        return _Similar(self._examples, self._checked(count))
+
+    def _checked(self, count: int) -> int:
+        if not 0 < count <= len(self._examples):
+            raise UsageError(f"examples: from 1 to {len(self._examples)} of this pool, not {count}")
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """The first of some examples that are not the row itself."""
+
+    examples: tuple[Example, ...]
+    count: int
+
+    def pick(self, question: str) -> Sequence[Example]:
+        others = (each for each in self.examples if not _same(each, question))
+        return [each for _, each in zip(range(self.count), others, strict=False)]
+
+
+class _Similar:
+    """The examples most similar to the row."""
+
+    def __init__(self, examples: tuple[Example, ...], count: int) -> None:
+        self._examples = examples
+        self._count = count
+        self._bm25: Any = require("bm25s", "bm25")
+
+    @cached_property
+    def _index(self) -> Any:
+        index = self._bm25.BM25()
+        index.index(self._words([each.question for each in self._examples]), show_progress=False)
+        return index
+
+    def _words(self, texts: list[str]) -> Any:
+        return self._bm25.tokenize(texts, stopwords=None, show_progress=False)
+
+    def pick(self, question: str) -> Sequence[Example]:
+        found = self._index.retrieve(
+            self._words([question]), k=len(self._examples), show_progress=False
+        )
+        ranked = (self._examples[number] for number in cast(Sequence[int], found[0][0]))
+        others = (each for each in ranked if not _same(each, question))
+        return [each for _, each in zip(range(self._count), others, strict=False)][::-1]
+
+
+def _same(example: Example, question: str) -> bool:
+    return example.question.strip() == question.strip()
+
+
+def _path(name: str | Path) -> Path:
+    if isinstance(name, str) and not name.endswith(".jsonl"):
+        for root in (templates_folder(), folder("templates")):
+            path = root and root / "examples" / f"{name}.jsonl"
+            if path and path.is_file():
+                return path
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"no pool of examples is called {str(name)!r}, and it is no file")
+    return path
+
+
+def _lines(path: Path) -> Iterable[tuple[int, str]]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    return [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _read(path: Path, number: int, line: str) -> Example:
+    try:
+        found: Any = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{path}, line {number}: not JSON: {error}") from error
+    if not isinstance(found, dict) or not {"prompt", "answer"} <= cast(Any, found).keys():
+        raise UsageError(f"{path}, line {number}: expected an object with prompt and answer")
+    return Example(cast(Any, found["prompt"]), found["answer"])
