@@ -20,7 +20,7 @@ from typedllm.prompts.prompt import Wording, conversation
 from typedllm.records import JsonSchema, Message
 from typedllm.spec.spec import spec_of
 
-__all__ = ["Sample", "banking_sample", "samples"]
+__all__ = ["Sample", "banking_sample", "label_sample", "samples"]
 
 _SYSTEMS = (
     "You are a careful clerk.",
@@ -151,6 +151,17 @@ def banking_sample(words: Words, text: str, topic: str, topics: Sequence[str]) -
         text = f"{text} {said}"
         fields.insert(words.rng.randint(0, 1), extra)
     return _sample(words, "topics", fields, text, bare=0.25)
+
+
+def label_sample(text: str, label: str, labels: Sequence[str], name: str | None) -> Sample:
+    """A text to be given one of some labels, alone or as the one field of an object."""
+    schema: Schema = {"enum": list(labels), "type": "string"}
+    value: Json = label
+    if name is not None:
+        schema = {"type": "object", "properties": {name: schema}, "required": [name]}
+        value = {name: label}
+    answer = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Sample(family="intents", system=_system_text(schema, ""), user=text, answer=answer)
 
 
 def _form_sample(words: Words) -> Sample:

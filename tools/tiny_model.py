@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tiny_data import Sample
+from typedllm.templating.finding import find
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -79,6 +81,12 @@ def train_tokenizer(samples: Iterable[Sample]) -> Tokenizer:
     return tokenizer
 
 
+def prompt_hashes() -> dict[str, str]:
+    """The words that the model is trained with: of each template its SHA-256."""
+    texts = {"instructions/typed.j2": find("typed", "instructions").text, "chat": CHAT_TEMPLATE}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Write the model's folder in the layout of transformers, weights in float16.
 
@@ -116,6 +124,7 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
         "config.json": _json(config),
         "tokenizer_config.json": _json(tokenizer_config),
         "generation_config.json": _json(generation),
+        "trained_on.json": _json(prompt_hashes()),
     }
     for name, content in files.items():
         waiting = folder / f"{name}.new"

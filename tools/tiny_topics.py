@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-__all__ = ["TOPICS", "questions", "topic_of"]
+__all__ = ["TOPICS", "intents", "questions", "topic_of"]
 
 # The first row with a word that occurs in the intent's name gives the topic.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -58,6 +58,20 @@ def questions(path: Path, *, most_characters: int) -> list[tuple[str, str]]:
     Raises:
         OSError: when the file cannot be read.
     """
+    rows = intents(path, most_characters=most_characters)
+    return [(text, topic_of(intent)) for text, intent in rows]
+
+
+def intents(path: Path, *, most_characters: int) -> list[tuple[str, str]]:
+    """Read a CSV file of the data set into pairs of question and intent.
+
+    Args:
+        path: `train.csv` or `test.csv`, with the columns `text` and `category`.
+        most_characters: longer questions are left out.
+
+    Raises:
+        OSError: when the file cannot be read.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(" ".join(row["text"].split()), row["category"]) for row in csv.DictReader(file)]
-    return [(text, topic_of(intent)) for text, intent in rows if len(text) <= most_characters]
+    return [row for row in rows if len(row[0]) <= most_characters]

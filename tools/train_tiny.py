@@ -23,11 +23,12 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tiny_bank import bank_group
 from tiny_data import Sample, banking_sample, samples
 from tiny_measure import answers, report
 from tiny_model import CONFIG, END, PAD, export, prompt_text, train_tokenizer
 from tiny_muon import Muon
-from tiny_topics import TOPICS, questions
+from tiny_topics import TOPICS, intents, questions
 from tiny_words import Words
 
 EVALUATION_SEED = 1_000_000_000
@@ -48,6 +49,8 @@ class Settings:
         evaluate: samples to measure with at the end.
         folder: where the checkpoint and the tokenizer are kept.
         banking77: folder with the data set's `train.csv` and `test.csv`, or None to do without.
+        intent_share: batches of bank customers' intents for each other batch.
+        start: folder of a model to start from, or None to start from nothing.
         device: `cpu` or `cuda`.
     """
 
@@ -60,7 +63,15 @@ class Settings:
     evaluate: int
     folder: Path
     banking77: Path | None
+    intent_share: float
+    start: Path | None
     device: str
+
+    def intents(self, name: str) -> list[tuple[str, str]]:
+        """The same questions with one of 77 intents each."""
+        if self.banking77 is None:
+            return []
+        return intents(self.banking77 / name, most_characters=300)
 
     def questions(self, name: str) -> list[tuple[str, str]]:
         """The bank customers' questions of `train.csv` or `test.csv`."""
@@ -71,10 +82,26 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Token ids, padded on the right, and which of them the model must predict."""
+    """Token ids, padded on the right, and which of them the model must predict.
+
+    Attributes:
+        ids: of shape (rows, tokens).
+        wanted: of the same shape.
+        positions: of the same shape; None for 0, 1, 2, ...
+        mask: of shape (1, 1, tokens, tokens), which tokens see which; None for all before them.
+    """
 
     ids: torch.Tensor
     wanted: torch.Tensor
+    positions: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+
+    def to(self, device: str) -> Batch:
+        """The batch on a device."""
+        parts = (self.ids, self.wanted, self.positions, self.mask)
+        ids, wanted, positions, mask = (p if p is None else p.to(device) for p in parts)
+        assert ids is not None and wanted is not None
+        return Batch(ids=ids, wanted=wanted, positions=positions, mask=mask)
 
 
 def batches(
@@ -87,15 +114,42 @@ def batches(
     Yields:
         the number of the chunk, and a batch of it.
     """
-    known = settings.questions("train.csv")
+    known, asked = settings.questions("train.csv"), settings.intents("train.csv")
     for chunk in itertools.count(first_chunk):
         seed = settings.seed * 1_000_003 + chunk
         made = itertools.islice(samples(seed, held_out=False, questions=known), 512)
         rows = sorted((_encode(tokenizer, sample) for sample in made), key=lambda row: len(row[0]))
         groups = list(_grouped(rows, settings.batch_tokens))
-        random.Random(seed).shuffle(groups)
+        words = Words(rng=random.Random(seed))
+        words.rng.shuffle(groups)
         for group in groups:
             yield chunk, _batch(group)
+            if asked and words.rng.random() < settings.intent_share:
+                budget = min(settings.batch_tokens, 2048)
+                found = bank_group(words, asked, tokens_of=50, budget=budget)
+                yield chunk, _shared(tokenizer, found)
+
+
+def _shared(tokenizer: Tokenizer, group: Sequence[Sample]) -> Batch:
+    """Samples of one system text as one row: each sees that text, there once, and itself."""
+    prefix = tokenizer.encode(f"<|system|>{group[0].system}").ids
+    size = len(prefix)
+    ids, wanted, positions, owner = list(prefix), [False] * size, [*range(size)], [0] * size
+    for number, sample in enumerate(group, start=1):
+        asked = tokenizer.encode(f"<|user|>{sample.user}<|assistant|>").ids
+        answer = [*tokenizer.encode(sample.answer).ids, END]
+        ids += [*asked, *answer]
+        wanted += [False] * len(asked) + [True] * len(answer)
+        positions += range(size, size + len(asked) + len(answer))
+        owner += [number] * (len(asked) + len(answer))
+    owners = torch.tensor(owner)
+    same = (owners[:, None] == owners[None, :]) | (owners[None, :] == 0)
+    return Batch(
+        ids=torch.tensor([ids]),
+        wanted=torch.tensor([wanted]),
+        positions=torch.tensor([positions]),
+        mask=torch.tril(same)[None, None],
+    )
 
 
 def _encode(tokenizer: Tokenizer, sample: Sample) -> tuple[list[int], int]:
@@ -127,7 +181,11 @@ def _batch(rows: Sequence[tuple[list[int], int]]) -> Batch:
 
 def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy of the answers' tokens; padding on the right needs no mask."""
-    hidden = model.model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+    positions = None if batch.positions is None else batch.positions[:, :-1]
+    mask = None if batch.mask is None else batch.mask[:, :, :-1, :-1]
+    hidden = model.model(
+        input_ids=batch.ids[:, :-1], position_ids=positions, attention_mask=mask, use_cache=False
+    ).last_hidden_state
     wanted = batch.wanted[:, 1:]
     logits = model.lm_head(hidden[wanted])
     return functional.cross_entropy(logits, batch.ids[:, 1:][wanted])
@@ -151,6 +209,9 @@ class Run:
         self.tokenizer = load_tokenizer(settings)
         with torch.device(settings.device):
             self.model = LlamaForCausalLM(LlamaConfig(**CONFIG))
+        if settings.start is not None:
+            begun = LlamaForCausalLM.from_pretrained(settings.start, dtype=torch.float32)
+            self.model.load_state_dict(begun.state_dict())
         self.step, self.chunk, self.spent_s = 0, 0, 0.0
         self._optimizers = make_optimizers(self.model, settings.learning_rate)
         self._path = settings.folder / "checkpoint.pt"
@@ -182,8 +243,7 @@ class Run:
         settings, progress = self.settings, self.spent_s / (60 * self.settings.minutes)
         warm = min(1, (self.step + 1) / settings.warmup_steps)
         cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
-        ids, wanted = batch.ids.to(settings.device), batch.wanted.to(settings.device)
-        loss = loss_of(self.model, Batch(ids=ids, wanted=wanted))
+        loss = loss_of(self.model, batch.to(settings.device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self._optimizers:
@@ -201,6 +261,7 @@ class Run:
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "place": (self.step, self.chunk + 1, self.spent_s),
         }
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
         waiting = self._path.with_suffix(".new")
         torch.save(state, waiting)
         waiting.replace(self._path)
@@ -227,6 +288,8 @@ def make_optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[torch
 
 def load_tokenizer(settings: Settings) -> Tokenizer:
     """The run's tokenizer, trained when there is none yet."""
+    if settings.start is not None:
+        return Tokenizer.from_file(str(settings.start / "tokenizer.json"))
     path = settings.folder / "tokenizer.json"
     if not path.exists():
         known = settings.questions("train.csv")
@@ -272,6 +335,8 @@ def parse_arguments() -> Settings:
     parser.add_argument("--evaluate", type=int, default=600, help="samples to measure with")
     parser.add_argument("--folder", type=Path, default=Path(".training/tiny"))
     parser.add_argument("--banking77", type=Path, help="folder with train.csv and test.csv")
+    parser.add_argument("--intent-share", type=float, default=0.5)
+    parser.add_argument("--start", type=Path, help="folder of a model to go on from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return Settings(**vars(parser.parse_args()))
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from typedllm import LLM, EngineError, PromptTooLong, Scripted, UsageError
-from typedllm.engines.table import open_engine
 from typedllm.observers.console import LoggingObserver, log_to_console
 from typedllm.observers.observed import LOGGER, Observed
 from typedllm.records import Request, Segment
@@ -27,8 +26,8 @@ def as_before() -> Iterator[None]:
     LOGGER.setLevel(level)
 
 
-def logging_llm(*replies: object, **options: Any) -> LLM:
-    return LLM(Observed(Scripted(list(replies)), [LoggingObserver(**options)]))
+def logging_llm(*replies: object) -> LLM:
+    return LLM(Scripted(list(replies)))
 
 
 def test_an_inference_is_one_line_at_info(caplog: pytest.LogCaptureFixture):
@@ -42,7 +41,7 @@ def test_an_inference_is_one_line_at_info(caplog: pytest.LogCaptureFixture):
 
 def test_the_packaged_model_is_named_with_its_engine(caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO", "typedllm")
-    with LLM(Observed(open_engine("embedded", {}), [LoggingObserver()])) as llm:
+    with LLM("embedded") as llm:
         llm.call("I am 25.", {"age": "int"})
     assert caplog.records[-1].message.startswith("embedded:")
     assert " tokens in, " in caplog.records[-1].message
@@ -84,12 +83,13 @@ def test_nothing_is_shown_below_the_level(caplog: pytest.LogCaptureFixture):
     assert caplog.records == []
 
 
-def test_keys_and_known_secrets_are_not_shown(caplog: pytest.LogCaptureFixture):
+async def test_keys_and_known_secrets_are_not_shown(caplog: pytest.LogCaptureFixture):
     caplog.set_level("DEBUG", "typedllm")
     key = "sk-proj-Abcdefgh12345678"
-    llm = logging_llm(f"It is {key}.", EngineError(f"wrong: {key}, my own"), secrets=["my own"])
-    llm.call(f"What is {key} to my own?")
-    llm.run("x")
+    engine = Scripted([f"It is {key}.", EngineError(f"wrong: {key}, my own")])
+    observed = Observed(engine, [LoggingObserver(secrets=["my own"])])
+    await observed.send(Request(prompt=(Segment(text=f"What is {key} to my own?"),)))
+    await observed.send(Request(prompt=(Segment(text="x"),)))
     assert "Abcdefgh" not in caplog.text and "my own" not in caplog.text
     assert "wrong: [redacted], [redacted]" in caplog.text
 
@@ -153,7 +153,7 @@ from typedllm.observers.observed import Observed
 class Raising:
     def sent(self, request, engine):
         raise ValueError
-LLM(Observed(Scripted([EngineError("down")]), [LoggingObserver(), Raising()])).run("x")
+LLM(Scripted([EngineError("down")]), observers=[Raising()]).run("x")
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

@@ -118,6 +118,8 @@ def test_ordinary_text_is_left_alone(text: str):
 
 def test_documents_of_this_project_are_left_alone():
     for path in Path(__file__).resolve().parents[2].glob("docs/*.md"):
+        if path.name == "coming-from.md":  # which shows a key to show that it is taken out
+            continue
         text = path.read_text(encoding="utf-8")
         assert REDACTION.text(text) == text, path
 

@@ -69,3 +69,46 @@ async def main() -> None:
 llm.call("x", int, temperature=1)  # type: ignore
 llm.call(3)  # type: ignore
 llm.run("x", ids=["a"])  # type: ignore
+
+
+@llm.function
+def age_of(text: str, *, unit: str = "years") -> int:
+    """How old in {{ unit }}: {{ text }}"""
+    raise NotImplementedError
+
+
+@llm.function(template="{{ x }}", system="Be brief.")
+async def person_of(x: int) -> Person:
+    raise NotImplementedError
+
+
+class Desk:
+    @llm.function
+    def mood(self, text: str) -> Literal["a", "b"]:
+        """{{ text }}"""
+        raise NotImplementedError
+
+
+reveal_type(age_of("x", unit="days"))  # is: int
+reveal_type(age_of.run("x"))  # is: Result[int]
+reveal_type(age_of.batch(["x"]))  # is: Results[int]
+reveal_type(Desk().mood("x"))  # is: Literal['a', 'b']
+reveal_type(Desk().mood.run("x").value)  # is: Literal['a', 'b'] | None
+age_of(3)  # type: ignore[arg-type]
+age_of("x", unit=3)  # type: ignore[arg-type]
+age_of()  # type: ignore[call-arg]
+Desk().mood(3)  # type: ignore[arg-type]
+
+
+async def functions() -> None:
+    reveal_type(await person_of(3))  # is: Person
+    reveal_type(await person_of.arun(3))  # is: Result[Person]
+    reveal_type(await age_of.arun("x"))  # is: Result[int]
+    reveal_type(await llm.chat().acall("x", Person))  # is: Person
+
+
+chat = llm.chat(system="s", history_tokens=100)
+reveal_type(chat.call("x"))  # is: str
+reveal_type(chat.call("x", Person))  # is: Person
+reveal_type(chat.run("x", {"age": "int"}, context={"a": 1}).unwrap())  # is: dict[str, Any]
+reveal_type(llm.render("x", Person).tokens)  # is: int | None

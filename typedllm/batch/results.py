@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from typing import TypeVar, overload
 
+from typedllm.batch.summary import summary_of
 from typedllm.errors import TypedLLMError
 from typedllm.records import Result, Usage
 
@@ -62,6 +63,10 @@ class Results(Sequence[Result[T]]):
     def wall_s(self) -> float:
         """Seconds that the whole batch took."""
         return self._wall_s
+
+    def print_summary(self) -> None:
+        """Print each response with its prompt, context, metadata, ids and processing time."""
+        print(summary_of(self._rows))
 
     def __repr__(self) -> str:
         usage = self.usage

@@ -1,4 +1,4 @@
-"""The command line: `typedllm extract`, `typedllm explain`, `typedllm schemas`.
+"""The command line: `typedllm extract`, `explain`, `render`, `schemas` and `templates`.
 
 What a command needs is imported inside it, so that `--help` and usage errors are quick.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from typedllm.cli import explain, extract, schemas
+from typedllm.cli import explain, extract, render, schemas, templates
 from typedllm.errors import TypedLLMError, UsageError
 
 __all__ = ["app"]
@@ -89,4 +89,6 @@ def _main(
 
 app.command()(extract.extract)
 app.command()(explain.explain)
+app.command()(render.render)
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(templates.app, name="templates")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -48,6 +48,7 @@ class _Parts:
     """What a typed function is made of.
 
     Attributes:
+        name: of the function, for messages.
         llm: what asks.
         signature: of the values for the template.
         template: the prompt.
@@ -56,6 +57,7 @@ class _Parts:
         owner: the object that a method is bound to.
     """
 
+    name: str
     llm: LLM
     signature: inspect.Signature
     template: Template
@@ -69,7 +71,7 @@ class _Parts:
         try:
             bound = self.signature.bind(*first, *args, **kwargs)
         except TypeError as error:
-            raise UsageError(f"{self.template.name}: {error}") from error
+            raise UsageError(f"{self.name}: {error}") from error
         bound.apply_defaults()
         values = {_SELF if name == "self" else name: v for name, v in bound.arguments.items()}
         return Prompt(template=self.template, context=values)
@@ -158,10 +160,7 @@ class _Typed(Generic[P, R]):
         return prompts
 
     def _bound(self, owner: object) -> _Parts:
-        parts = self._parts
-        return _Parts(
-            parts.llm, parts.signature, parts.template, parts.output_type, parts.options, owner
-        )
+        return replace(self._parts, owner=owner)
 
 
 class Function(_Typed[P, R]):
@@ -247,7 +246,7 @@ def function_of(
             f"{name}: the template wants {', '.join(unknown)}, and the parameters are"
             f" {', '.join(sorted(parameters)) or 'none'}"
         )
-    parts = _Parts(llm, signature, found, _return_type(name, written), options)
+    parts = _Parts(name, llm, signature, found, _return_type(name, written), options)
     if inspect.iscoroutinefunction(written):
         return AsyncFunction[Any, Any](parts, written)
     return Function[Any, Any](parts, written)
@@ -267,11 +266,21 @@ def _template(
 
 
 def _return_type(name: str, written: Callable[..., Any]) -> Any:
-    try:
-        hints = get_type_hints(written, include_extras=True)
-    except NameError as error:
-        raise SpecError(f"{name}: {error}; its types have to be there when it is made") from error
-    if "return" not in hints:
+    if "return" not in written.__annotations__:
         raise UsageError(f"{name}: write what it returns, as in `def {name}(...) -> int`")
-    kind = hints["return"]
+    # An annotation may be a text, which names types of the module or of the function around it.
+    holder = type(name, (), {"__annotations__": {"kind": written.__annotations__["return"]}})
+    names = {**getattr(written, "__globals__", {}), **_names_around()}
+    try:
+        kind = get_type_hints(holder, names, names, include_extras=True)["kind"]
+    except NameError as error:
+        raise SpecError(f"{name}: {error}; its type has to be there when it is made") from error
     return None if kind is type(None) else kind
+
+
+def _names_around() -> Mapping[str, Any]:
+    """The names that are known where the decorator stands."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("typedllm."):
+        frame = frame.f_back
+    return {} if frame is None else frame.f_locals

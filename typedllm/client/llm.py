@@ -20,7 +20,7 @@ from typedllm.client.checks import check_options, checked_engine
 from typedllm.client.derived import blocking, verb
 from typedllm.client.function import AsyncFunction, Decorator, Function, function_of
 from typedllm.client.options import AnyType, ChatOptions, Options
-from typedllm.client.rendering import RenderedPrompt, rendered_for
+from typedllm.client.rendering import RenderedPrompt, rendered_prompt
 from typedllm.client.verbs import Verbs
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.plan import Plan
@@ -120,7 +120,11 @@ class LLM(Verbs):
         Raises:
             UsageError: as `run` does.
         """
-        return rendered_for(self._engine, self._asking(output_type, options).prompt(prompt))
+        return rendered_prompt(
+            self._asking(output_type, options).prompt(prompt),
+            encoder=encoder_of(self._engine),
+            chat_format=self._engine.format if isinstance(self._engine, Formatted) else None,
+        )
 
     @overload
     def function(  # pyright: ignore[reportOverlappingOverload] - the async one is tried first

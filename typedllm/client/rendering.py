@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from typedllm.engines.base import Engine, encoder_of
-from typedllm.engines.formatted import Formatted
 from typedllm.prompts.templates import Rendered
 from typedllm.records import Message, Segment
+from typedllm.templating.chat_format import ChatFormat
 
-__all__ = ["RenderedPrompt", "rendered_for"]
+if TYPE_CHECKING:
+    from typedllm.engines.encode import PromptEncoder
+
+__all__ = ["RenderedPrompt", "rendered_prompt"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,9 +22,9 @@ class RenderedPrompt:
 
     Attributes:
         messages: the turns; empty where the template makes raw text.
-        text: what the model is given, special tokens included, where the engine knows that; else
-            the contents of the turns with an empty line between them.
-        tokens: how many tokens that are, where the engine knows that.
+        text: what the model is given, special tokens included, where that is known; else the
+            contents of the turns with an empty line between them.
+        tokens: how many tokens that are, where the tokenizer is known.
     """
 
     messages: tuple[Message, ...]
@@ -33,12 +35,15 @@ class RenderedPrompt:
         return self.text
 
 
-def rendered_for(engine: Engine, prompt: Rendered) -> RenderedPrompt:
-    """Say what an engine would give its model.
+def rendered_prompt(
+    prompt: Rendered, *, encoder: PromptEncoder | None, chat_format: ChatFormat | None
+) -> RenderedPrompt:
+    """Say what a model would be given.
 
     Args:
-        engine: with its chat format, if it has one.
         prompt: messages or raw segments.
+        encoder: of the model, if there is one at hand; it knows the model's own chat template.
+        chat_format: the raw format that messages are put into, in place of the model's own.
 
     Raises:
         UsageError: when the prompt cannot be put into the format.
@@ -46,9 +51,8 @@ def rendered_for(engine: Engine, prompt: Rendered) -> RenderedPrompt:
     messages: tuple[Message, ...] = ()
     if prompt and isinstance(prompt[0], Message):
         messages = cast(tuple[Message, ...], prompt)
-        if isinstance(engine, Formatted):
-            prompt = engine.format.render(messages)
-    encoder = encoder_of(engine)
+        if chat_format is not None:
+            prompt = chat_format.render(messages)
     if encoder is not None:
         text = _text(encoder.laid_out(prompt))
         return RenderedPrompt(messages=messages, text=text, tokens=len(encoder.encode(prompt)))

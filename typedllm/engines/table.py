@@ -16,10 +16,10 @@ from typedllm.engines.scripted import TRAITS as SCRIPTED
 from typedllm.errors import UsageError
 from typedllm.records import Grammar, Lark, Traits
 
-__all__ = ["EngineRow", "engine_names", "engine_row", "open_engine", "traits_of"]
+__all__ = ["TINY", "EngineRow", "engine_names", "engine_row", "open_engine", "traits_of"]
 
 _GROUP: Final = "typedllm.engines"
-_TINY: Final = Path(__file__).parent.parent / "tiny" / "model"
+TINY: Final = Path(__file__).parent.parent / "tiny" / "model"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ class EngineRow:
 def _embedded(model: str, *, rows: int = 256, cache_bytes: int = 1 << 30) -> Engine:
     from typedllm.engines.embedded import EmbeddedEngine
 
-    return EmbeddedEngine(Path(model) if model else _TINY, rows=rows, cache_bytes=cache_bytes)
+    return EmbeddedEngine(Path(model) if model else TINY, rows=rows, cache_bytes=cache_bytes)
 
 
 def _transformers(

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from typedllm.engines.base import Engine
+from typedllm.engines.wrapped import Wrapped
 from typedllm.errors import EngineError, TypedLLMError, UsageError
-from typedllm.records import Failure, Reply, Request, Traits
+from typedllm.records import Failure, Reply, Request
 
 __all__ = ["LOGGER", "Observed", "Observer", "OnReply"]
 
@@ -47,7 +48,7 @@ class Observer(Protocol):
         ...
 
 
-class Observed:
+class Observed(Wrapped):
     """An engine that runs requests on another one, and tells observers of them.
 
     It is an `Engine` as the other one is; whatever else that has is found here too.
@@ -63,29 +64,9 @@ class Observed:
         Raises:
             UsageError: naming the observer that is none.
         """
-        self._engine = engine
+        super().__init__(engine)
         self._observers = _checked(observers)
         self._reported: dict[tuple[int, type[Exception]], object] = {}
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that runs the requests."""
-        return self._engine
-
-    @property
-    def traits(self) -> Traits:
-        """What the engine can do."""
-        return self._engine.traits
-
-    @property
-    def model(self) -> str:
-        """The model's name or path."""
-        return self._engine.model
-
-    @property
-    def capacity(self) -> int:
-        """How many requests the engine likes in flight."""
-        return self._engine.capacity
 
     async def send(self, request: Request) -> Reply:
         """Run one request on the engine, and tell the observers."""
@@ -98,16 +79,6 @@ class Observed:
             raise
         self._tell_reply(waiting, reply, time.perf_counter() - started)
         return reply
-
-    async def close(self) -> None:
-        """Close the engine."""
-        await self._engine.close()
-
-    def __getattr__(self, name: str) -> Any:
-        # Private names are this object's own: copying and pickling ask for them before __init__.
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self._engine, name)
 
     def _tell_sent(self, request: Request) -> list[tuple[Observer, OnReply]]:
         waiting: list[tuple[Observer, OnReply]] = []
