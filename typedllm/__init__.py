@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from typedllm.client.llm import LLM, explain
     from typedllm.client.rendering import RenderedPrompt
     from typedllm.constraints.plan import Plan
+    from typedllm.engines.base import Engine
     from typedllm.engines.scripted import Scripted
+    from typedllm.engines.table import EngineRow
     from typedllm.errors import (
         BudgetTooSmall,
         DeadlineExceeded,
@@ -44,13 +46,20 @@ if TYPE_CHECKING:
     from typedllm.prompts.prompt import Prompt
     from typedllm.prompts.templates import Template, template
     from typedllm.records import (
+        Completion,
+        Failure,
+        Grammar,
         JsonSchema,
         Lark,
         Limits,
         Message,
+        Reply,
+        Request,
         Result,
         Sampling,
         Segment,
+        Token,
+        Traits,
         Usage,
     )
     from typedllm.spec.kinds import Choice, Regex
@@ -58,6 +67,15 @@ if TYPE_CHECKING:
     from typedllm.templating.chat_format import ChatFormat, chat_format
 
 _HOME = {
+    "Completion": "records",
+    "Engine": "engines.base",
+    "EngineRow": "engines.table",
+    "Failure": "records",
+    "Grammar": "records",
+    "Reply": "records",
+    "Request": "records",
+    "Token": "records",
+    "Traits": "records",
     "AsyncFunction": "client.function",
     "Chat": "client.chat",
     "ChatFormat": "templating.chat_format",
@@ -146,6 +164,15 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "Plan",
     "parse",
     "Scripted",
+    "Engine",
+    "EngineRow",
+    "Traits",
+    "Grammar",
+    "Request",
+    "Reply",
+    "Completion",
+    "Failure",
+    "Token",
     "Observer",
     "InferenceLog",
     "Tracing",

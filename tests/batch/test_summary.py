@@ -69,6 +69,15 @@ def test_whatever_was_asked_is_shown_and_errors_stand_in_their_place(
     assert blocks[4]["response"] == "-" and "prompt: expected" in blocks[4]["error"]
 
 
+def test_what_a_model_wrote_cannot_pass_for_a_line_or_drive_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+):
+    LLM(Scripted(["ok\nuser prompt: fake\x1b[31m"]), system="Be kind.").batch(["x"]).print_summary()
+    out = capsys.readouterr().out
+    assert "response: ok\n    user prompt: fake\\x1b[31m\n" in out
+    assert "system prompt: Be kind.\n" in out
+
+
 def test_long_values_are_cut_with_their_length(capsys: pytest.CaptureFixture[str]):
     (block,) = printed(LLM(Scripted([{"age": 1}])), ["a" * 2000], capsys)
     assert block["user prompt"] == "a" * 500 + "... (2,000 characters)"

@@ -4,13 +4,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from typedllm import LLM, EngineError, Policy, Sampling, Scripted, UsageError
+from typedllm import (
+    LLM,
+    EngineError,
+    InferenceLog,
+    Policy,
+    Sampling,
+    Scripted,
+    UsageError,
+    log_to_console,
+)
 from typedllm.engines.table import engine_row
 from typedllm.records import Request
 
@@ -137,6 +149,73 @@ def test_E5_retry_after_is_honoured() -> None:
     started = time.monotonic()
     result = LLM(down(2, retry_after_s=0.05)).run("x", {"age": "int"})
     assert result.ok and 0.1 <= time.monotonic() - started < 3  # and not the 4 s of the policy
+
+
+KEY = "sk-proj-AbCdEf0123456789AbCdEf0123456789"
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The package's logger, put back to what it was."""
+    logger = logging.getLogger("typedllm")
+    handlers, level = list(logger.handlers), logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_E6_logging_is_off_until_asked_for(
+    logger: logging.Logger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with LLM("embedded") as llm:
+        llm.call("I am 25.", {"age": "int"})
+    LLM(down(1), policy=Policy(attempts=1)).run("x")  # a failure is a warning, once asked for
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_E6_a_readable_console_log(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_to_console()
+    with LLM("embedded") as llm:
+        result = llm.run("I am 25 years old.", {"age": "int"})
+    usage = result.usage
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "INFO" in line and "embedded" in line and line.endswith("s, stop")
+    assert f"{usage.input_tokens} tokens in, {usage.output_tokens} out" in line
+    log_to_console("DEBUG")
+    LLM(Scripted(["Fine."])).call(f"How are you? My key is {KEY}")
+    shown = capsys.readouterr().err
+    assert "user: How are you?" in shown and "answer: Fine." in shown
+    assert KEY not in shown and "[redacted]" in shown
+
+
+def test_E6_a_log_of_every_inference_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "inferences.jsonl"
+    again = Policy(attempts=2, min_wait_s=0)
+    llm = LLM(down(1), policy=again, log=path, sampling=Sampling(extra={"api_key": KEY, "n": 1}))
+    llm.call(f"I am 25, and my key is {KEY}.", {"age": "int"})
+    failed, answered = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    assert failed["error"]["status"] == 503 and failed["error"]["retryable"] is True
+    assert answered["reply"]["text"] == '{"age":25}'
+    assert answered["reply"]["usage"]["output_tokens"] == 1
+    assert answered["seconds"] >= 0 and answered["engine"] == "scripted"
+    assert answered["messages"][-1]["content"] == "I am 25, and my key is [redacted]."
+    assert answered["sampling"] == {"extra": {"api_key": "[redacted]", "n": 1}}
+    assert KEY not in path.read_text(encoding="utf-8")
+
+
+def test_E6_a_key_that_looks_like_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "inferences.jsonl"
+    log = InferenceLog(path, secrets=["open sesame"])
+    LLM(Scripted(["open sesame, open!"]), observers=[log]).call("Say open sesame.")
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert "open sesame" not in line and line.count("[redacted]") == 2
 
 
 PLUGIN = """

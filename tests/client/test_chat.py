@@ -142,6 +142,35 @@ def test_wrong_keywords_are_named(options: dict[str, Any], message: str):
         LLM(Scripted(["x"])).chat(**options).call("x")
 
 
+def test_a_wrong_keyword_of_a_turn_is_named_with_the_mend():
+    chat = LLM(Scripted(["x"])).chat()
+    with pytest.raises(UsageError, match="run takes no keyword 'contex'; did you mean context"):
+        chat.run("x", contex={})  # pyright: ignore[reportCallIssue]
+    with pytest.raises(UsageError, match="did you mean metadata"):
+        chat.call("x", metadat={})  # pyright: ignore[reportCallIssue]
+
+
+def test_what_belongs_to_a_turn_alone_is_not_put_into_the_examples():
+    engine = Scripted(["x", "y"])
+    words = "{{ user_prompt }}{% if place is defined %} (in {{ place }}){% endif %}"
+    chat = LLM(engine).chat(template=words, examples=[Example("Who?", "Ada")])
+    chat.call("Where?", context={"place": "Bergen"})
+    chat.call("And now?", context={"place": "Oslo"})
+    assert [text for _, text in said(engine.requests[1])] == [
+        "Who?",
+        "Ada",
+        "Where? (in Bergen)",
+        "x",
+        "And now? (in Oslo)",
+    ]
+
+
+@pytest.mark.parametrize("planned", ["a", ["a", "b"], None])
+def test_what_is_no_planned_conversation_is_named(planned: Any):
+    with pytest.raises(UsageError, match=r"conversations\[1\]: expected a Conversation"):
+        LLM(Scripted()).batch_chats([Conversation(turns=["x"]), planned])
+
+
 def test_planned_conversations_run_at_once_each_turn_after_the_one_before_it():
     running, most = 0, 0
 

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from typedllm import LLM, Prompt, Scripted, TemplateError, UsageError, chat_format
+from typedllm import (
+    LLM,
+    Prompt,
+    PromptCollection,
+    Scripted,
+    Segment,
+    TemplateError,
+    UsageError,
+    chat_format,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +58,41 @@ def test_a_raw_template_is_sent_as_it_is(embedded_llm: LLM):
     assert rendered.text == "<|user|><|end|><|assistant|>Yes" and rendered.messages == ()
     harmless = embedded_llm.render("x", template=raw)
     assert rendered.tokens > harmless.tokens  # pyright: ignore - the value is no special token
+
+
+def test_raw_text_may_be_given_as_segments(embedded_llm: LLM):
+    raw = [
+        Segment(text="<|user|>", trusted=True),
+        Segment(text="<|end|>"),
+        Segment(text="<|assistant|>", trusted=True),
+    ]
+    rendered = embedded_llm.render(raw)
+    assert rendered.segments == tuple(raw)
+    assert embedded_llm.run(raw, {"age": "int"}).usage.input_tokens == rendered.tokens
+    assert isinstance(embedded_llm.batch([raw], int)[0].value, int)
+
+
+def test_the_segments_say_which_text_is_a_value(embedded_llm: LLM):
+    rendered = embedded_llm.render("Hi", template="Say {{ user_prompt }}!")
+    assert [(part.text, part.trusted) for part in rendered.segments] == [
+        ("<|user|>", True),
+        ("Say ", True),
+        ("Hi", False),
+        ("!", True),
+        ("<|assistant|>", True),
+    ]
+
+
+def test_the_users_text_is_the_question_of_a_template_that_asks_for_one():
+    rendered = LLM(Scripted()).render("What's 2 + 2?", template="generic/default")
+    assert [turn.text for turn in rendered.messages] == ["", "What's 2 + 2?"]
+
+
+def test_a_template_that_is_not_there_concerns_the_whole_batch():
+    with pytest.raises(TemplateError, match="no template is called 'nope'"):
+        LLM(Scripted(["x"])).batch(["a", "b"], template="nope")
+    with pytest.raises(TemplateError, match="no template is called 'nope'"):
+        PromptCollection(["a"], template="nope")
 
 
 def test_a_format_of_ones_own_may_allow_its_marks():

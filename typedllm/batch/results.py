@@ -19,15 +19,19 @@ T = TypeVar("T")
 class Results(Sequence[Result[T]]):
     """The results of a batch: one for each input, in its position."""
 
-    __slots__ = ("_rows", "_wall_s")
+    __slots__ = ("_rows", "_system", "_wall_s")
 
-    def __init__(self, rows: Iterable[Result[T]], *, wall_s: float) -> None:
+    def __init__(
+        self, rows: Iterable[Result[T]], *, wall_s: float, system: str | None = None
+    ) -> None:
         """Keep the results.
 
         Args:
             rows: one for each input, in their order.
             wall_s: seconds that the whole batch took.
+            system: the system text of the call, for the summary.
         """
+        self._system = system
         self._rows = tuple(rows)
         self._wall_s = wall_s
 
@@ -66,7 +70,7 @@ class Results(Sequence[Result[T]]):
 
     def print_summary(self) -> None:
         """Print each response with its prompt, context, metadata, ids and processing time."""
-        print(summary_of(self._rows))
+        print(summary_of(self._rows, system=self._system))
 
     def __repr__(self) -> str:
         usage = self.usage

@@ -113,6 +113,7 @@ async def collect(
     *,
     width: int,
     progress: Progress = False,
+    system: str | None = None,
 ) -> Results[T]:
     """Run all rows and return their results in the rows' order.
 
@@ -121,6 +122,7 @@ async def collect(
         work: makes the result of a prompt; a `UsageError` that it raises is its row's error.
         width: how many rows are in flight.
         progress: see `Progress`.
+        system: the system text of the call, for the summary.
     """
     started = time.monotonic()
     results: list[Result[T] | None] = [None] * len(rows)
@@ -128,7 +130,8 @@ async def collect(
         async for row, result in completed:
             results[row.position] = result
     # Every position is filled: whatever kept a row from a result has been raised by now.
-    return Results(cast(list[Result[T]], results), wall_s=time.monotonic() - started)
+    wall_s = time.monotonic() - started
+    return Results(cast(list[Result[T]], results), wall_s=wall_s, system=system)
 
 
 async def complete(

@@ -7,17 +7,21 @@ from typing import Any, cast
 
 from pydantic_core import to_json
 
+from typedllm._terminal import printable
 from typedllm.prompts.prompt import Prompt
 from typedllm.records import Message, Result
 
 __all__ = ["summary_of"]
 
 
-def summary_of(results: Iterable[Result[Any]], *, values: int = 500) -> str:
+def summary_of(
+    results: Iterable[Result[Any]], *, system: str | None = None, values: int = 500
+) -> str:
     """Write results as text.
 
     Args:
         results: of a batch or a conversation.
+        system: the system text of the call, for prompts that have none of their own.
         values: most characters of a value that are shown.
 
     Returns:
@@ -25,11 +29,11 @@ def summary_of(results: Iterable[Result[Any]], *, values: int = 500) -> str:
         context, response (or error), system prompt, metadata, request id, prompt id, conversation
         id, and processing time in seconds.
     """
-    blocks = ["\n".join(_lines(result, values)) for result in results]
+    blocks = ["\n".join(_lines(result, system, values)) for result in results]
     return "\n\n".join(blocks)
 
 
-def _lines(result: Result[Any], values: int) -> Iterator[str]:
+def _lines(result: Result[Any], system: str | None, values: int) -> Iterator[str]:
     asked = result.prompt
     prompt = asked if isinstance(asked, Prompt) else None
     parts: dict[str, object] = {
@@ -37,7 +41,7 @@ def _lines(result: Result[Any], values: int) -> Iterator[str]:
         "context": prompt and dict(prompt.context),
         "response": result.value if result.ok else None,
         **({} if result.ok else {"error": result.error}),
-        "system prompt": prompt and prompt.system_prompt,
+        "system prompt": prompt.system_prompt if prompt and prompt.system_prompt else system,
         "metadata": dict(result.metadata),
         "request id": result.id,
         "prompt id": prompt and prompt.id,
@@ -66,8 +70,8 @@ def _shown(value: object, most: int) -> str:
     if value is None or value == {}:
         return "-"
     text = value if isinstance(value, str) else _written(value)
-    text = text.encode("utf-8", "backslashreplace").decode()  # what cannot be printed is shown
-    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+    shown = text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+    return printable(shown)
 
 
 def _written(value: object) -> str:

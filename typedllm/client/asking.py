@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from typedllm.attempts import Policy, Task, attempts, drive
+from typedllm.batch.results import Results
+from typedllm.batch.run import collect, rows_of
 from typedllm.client.checks import check_options
-from typedllm.client.options import AnyType, Options
+from typedllm.client.options import AnyType, BatchOptions, Options
 from typedllm.constraints.compile import compile_spec
 from typedllm.engines.base import Engine
 from typedllm.prompts.prompt import Prompt, Wording, conversation
-from typedllm.prompts.templates import Rendered
+from typedllm.prompts.templates import Rendered, template
 from typedllm.records import Limits, Result, Sampling
 from typedllm.spec.spec import spec_of
 
-__all__ = ["Asking", "Standing"]
+__all__ = ["Asking", "Standing", "collected"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +33,11 @@ class Asking:
 
     task: Task[Any]
     wording: Wording
+
+    @property
+    def width(self) -> int:
+        """How many requests the engine likes in flight."""
+        return self.task.engine.capacity
 
     def prompt(self, asked: object) -> Rendered:
         """The messages or the raw text of what is asked.
@@ -99,9 +108,40 @@ class Standing:
         return Asking(task=task, wording=self._worded(options))
 
     def _worded(self, options: Options) -> Wording:
-        given = {
+        given: dict[str, Any] = {
             name: value
             for name in ("system", "template", "context", "examples")
             if (value := options.get(name)) is not None
         }
+        named = given.get("template")
+        if isinstance(named, str | Path):  # one that is not there concerns the whole call
+            given["template"] = template(named)
         return replace(self.wording, **given) if given else self.wording
+
+
+def collected(
+    asking: Asking,
+    inputs: Iterable[object],
+    options: BatchOptions,
+    work: Callable[[object], Awaitable[Result[Any]]] | None = None,
+) -> Coroutine[Any, Any, Results[Any]]:
+    """Run the rows of a batch.
+
+    Args:
+        asking: what the rows have in common.
+        inputs: what is asked.
+        options: `ids`, `metadata` and `progress`.
+        work: makes the result of a row, in place of `asking.result`; a `UsageError` that it raises
+            is its row's error.
+
+    Raises:
+        UsageError: when the inputs are none, or not as many as ids or metadata.
+    """
+    rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
+    return collect(
+        list(rows),
+        work or asking.result,
+        width=asking.width,
+        progress=options.get("progress", False),
+        system=asking.wording.system,
+    )

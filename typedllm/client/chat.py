@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
-from typing_extensions import TypeForm
+from typing_extensions import TypeForm, Unpack
 
 from typedllm._checks import check_kind, check_number, check_text
 from typedllm.batch.results import Results
 from typedllm.batch.run import Progress, collect, rows_of
-from typedllm.client.derived import blocking, unwrapped
-from typedllm.client.options import AnyType, Options, PlainText, Untyped
+from typedllm.client.derived import blocking, unwrapped, verb
+from typedllm.client.options import AnyType, Options, PlainText, TurnOptions, Untyped
 from typedllm.errors import TypedLLMError, UsageError
 from typedllm.prompts.collection import Conversation, Turn
 from typedllm.prompts.prompt import Prompt
@@ -99,55 +99,30 @@ class Chat:
 
     @overload
     def arun(
-        self,
-        user_prompt: str,
-        output_type: PlainText = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, user_prompt: str, output_type: PlainText = None, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Result[str]]: ...
     @overload
     def arun(
-        self,
-        user_prompt: str,
-        output_type: dict[str, Any],
-        *,
-        context: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, user_prompt: str, output_type: dict[str, Any], **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Result[dict[str, Any]]]: ...
     @overload
     def arun(
-        self,
-        user_prompt: str,
-        output_type: TypeForm[T],
-        *,
-        context: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, user_prompt: str, output_type: TypeForm[T], **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Result[T]]: ...
     @overload
     def arun(
-        self,
-        user_prompt: str,
-        output_type: Untyped,
-        *,
-        context: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, user_prompt: str, output_type: Untyped, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Result[Any]]: ...
+    @verb(TurnOptions)
     def arun(
-        self,
-        user_prompt: str,
-        output_type: Any = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        self, user_prompt: str, output_type: Any = None, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Result[Any]]:
         """Say something, and return a `Result` with the value of the answer or the error.
 
         Args:
             user_prompt: what the user says.
             output_type: what to answer, as in `LLM.run`.
-            context: values for the template, for this turn.
-            metadata: given back with the result.
+            turn: `context`, values for the template; `metadata`, given back with the result.
 
         Raises:
             UsageError: as `LLM.run` does.
@@ -155,10 +130,10 @@ class Chat:
         check_text("user_prompt", user_prompt)
         prompt = Prompt(
             user_prompt=user_prompt,
-            context={**(self._options.get("context") or {}), **(context or {})},
+            context={**(self._options.get("context") or {}), **(turn.get("context") or {})},
             history=self.history,
             conversation_id=self.id,
-            metadata=metadata or {},
+            metadata=turn.get("metadata") or {},
         )
         kind = cast(AnyType, output_type)
         messages = self._llm.render(prompt, kind, **self._options).messages
@@ -182,22 +157,23 @@ class Chat:
 
     @overload
     def acall(
-        self, user_prompt: str, output_type: PlainText = None, **turn: Any
+        self, user_prompt: str, output_type: PlainText = None, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, str]: ...
     @overload
     def acall(
-        self, user_prompt: str, output_type: dict[str, Any], **turn: Any
+        self, user_prompt: str, output_type: dict[str, Any], **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, dict[str, Any]]: ...
     @overload
     def acall(
-        self, user_prompt: str, output_type: TypeForm[T], **turn: Any
+        self, user_prompt: str, output_type: TypeForm[T], **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def acall(
-        self, user_prompt: str, output_type: Untyped, **turn: Any
+        self, user_prompt: str, output_type: Untyped, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Any]: ...
+    @verb(TurnOptions)
     def acall(
-        self, user_prompt: str, output_type: Any = None, **turn: Any
+        self, user_prompt: str, output_type: Any = None, **turn: Unpack[TurnOptions]
     ) -> Coroutine[Any, Any, Any]:
         """Say something, and return the value of the answer.
 
@@ -293,6 +269,12 @@ async def all_played(
         progress: is told of each conversation that has ended.
         width: how many are under way.
     """
+    for position, conversation in enumerate(conversations):
+        if not isinstance(cast(object, conversation), Conversation):
+            raise UsageError(
+                f"conversations[{position}]: expected a Conversation, got {conversation!r:.60};"
+                " write Conversation(turns=[...])"
+            )
 
     async def work(asked: object) -> Result[Results[Any]]:
         return Result(value=await _played(llm, cast(Conversation, asked), output_type, options))

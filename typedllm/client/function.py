@@ -23,6 +23,8 @@ from typing import (
 from typing_extensions import TypeForm, Unpack
 
 from typedllm.batch.results import Results
+from typedllm.client.asking import collected
+from typedllm.client.derived import blocking
 from typedllm.client.options import BatchOptions, Options
 from typedllm.client.rendering import RenderedPrompt
 from typedllm.constraints.plan import Plan
@@ -76,7 +78,7 @@ class _Parts:
         values = {_SELF if name == "self" else name: v for name, v in bound.arguments.items()}
         return Prompt(template=self.template, context=values)
 
-    def row(self, row: object) -> Prompt | object:
+    def row(self, row: object) -> Prompt:
         """The prompt of a row of a batch: arguments by name, by position, or a single one."""
         if isinstance(row, Mapping):
             return self.prompt((), cast(Mapping[str, Any], row))
@@ -111,8 +113,12 @@ class _Typed(Generic[P, R]):
         kind = cast(TypeForm[R], parts.output_type)
         return parts.llm.arun(parts.prompt(args, kwargs), kind, **parts.options)
 
-    def batch(self, rows: Iterable[Any], **options: Unpack[BatchOptions]) -> Results[R]:
+    def abatch(
+        self, rows: Iterable[Any], **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[R]]:
         """Call it for many rows at once.
+
+        A row whose arguments do not fit is a result with that error.
 
         Args:
             rows: for each a mapping of arguments by name, a tuple of them by position, or the one
@@ -120,17 +126,18 @@ class _Typed(Generic[P, R]):
             options: as in `LLM.batch`.
 
         Raises:
-            UsageError: when the arguments of a row do not fit, with the row.
+            UsageError: for what concerns all rows.
         """
-        kind = cast(TypeForm[R], self._parts.output_type)
-        return self._parts.llm.batch(self._prompts(rows), kind, **self._joined(options))
+        parts = self._parts
+        joined: BatchOptions = {**parts.options, **options}
+        asking = parts.llm.asking(parts.output_type, joined)
 
-    def abatch(
-        self, rows: Iterable[Any], **options: Unpack[BatchOptions]
-    ) -> Coroutine[Any, Any, Results[R]]:
-        """Call it for many rows at once, and await the results; the arguments are as in `batch`."""
-        kind = cast(TypeForm[R], self._parts.output_type)
-        return self._parts.llm.abatch(self._prompts(rows), kind, **self._joined(options))
+        async def work(row: object) -> Result[R]:
+            return await asking.result(parts.row(row))
+
+        return collected(asking, rows, joined, work)
+
+    batch = blocking(abatch)
 
     def render(self, *args: P.args, **kwargs: P.kwargs) -> RenderedPrompt:
         """Show what a call would send, without sending it.
@@ -146,18 +153,6 @@ class _Typed(Generic[P, R]):
         return self._parts.llm.explain(
             self._parts.output_type, limits=self._parts.options.get("limits")
         )
-
-    def _joined(self, options: BatchOptions) -> BatchOptions:
-        return {**self._parts.options, **options}
-
-    def _prompts(self, rows: Iterable[Any]) -> list[Any]:
-        prompts: list[Any] = []
-        for number, row in enumerate(rows):
-            try:
-                prompts.append(self._parts.row(row))
-            except UsageError as error:
-                raise UsageError(f"rows[{number}]: {error}") from error
-        return prompts
 
     def _bound(self, owner: object) -> _Parts:
         return replace(self._parts, owner=owner)

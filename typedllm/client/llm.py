@@ -121,7 +121,7 @@ class LLM(Verbs):
             UsageError: as `run` does.
         """
         return rendered_prompt(
-            self._asking(output_type, options).prompt(prompt),
+            self.asking(output_type, options).prompt(prompt),
             encoder=encoder_of(self._engine),
             chat_format=self._engine.format if isinstance(self._engine, Formatted) else None,
         )
@@ -156,6 +156,7 @@ class LLM(Verbs):
         made = partial(function_of, self, options)
         return made if written is None else made(written)
 
+    @verb(Options)
     def chat(
         self,
         *,
@@ -194,8 +195,8 @@ class LLM(Verbs):
             UsageError: for what concerns all of them, such as the output type.
         """
         progress = options.pop("progress", False)
-        self._asking(output_type, options)  # what concerns all is found before any call
-        return all_played(self, list(conversations), output_type, options, progress, self._width)
+        width = self.asking(output_type, options).width  # what concerns all is found before a call
+        return all_played(self, list(conversations), output_type, options, progress, width)
 
     batch_chats = blocking(abatch_chats)
 
@@ -262,11 +263,16 @@ class LLM(Verbs):
         name, model = self._engine.traits.name, self._engine.model
         return f"LLM({name!r})" if model == name else f"LLM({f'{name}:{model}'!r})"
 
-    @property
-    def _width(self) -> int:
-        return self._engine.capacity
+    def asking(self, output_type: Any, options: Options) -> Asking:
+        """What the requests of a call have in common, for what is built on the verbs.
 
-    def _asking(self, output_type: Any, options: Options) -> Asking:
+        Args:
+            output_type: what to answer.
+            options: the keywords of the call.
+
+        Raises:
+            UsageError: for what concerns the whole call, such as the output type.
+        """
         if self._closed:
             raise UsageError("this LLM is closed; ask before close(), or make another")
         return self._standing.asking(output_type, options)

@@ -15,7 +15,16 @@ from typedllm.prompts.templates import Template
 from typedllm.records import JsonSchema, Lark, Limits, Sampling
 from typedllm.spec.kinds import Choice, Regex
 
-__all__ = ["AnyType", "BatchOptions", "ChatOptions", "Inputs", "Options", "PlainText", "Untyped"]
+__all__ = [
+    "AnyType",
+    "BatchOptions",
+    "ChatOptions",
+    "Inputs",
+    "Options",
+    "PlainText",
+    "TurnOptions",
+    "Untyped",
+]
 
 PlainText: TypeAlias = Regex | Choice | Lark | None
 Untyped: TypeAlias = JsonSchema | list[Any] | str
@@ -45,6 +54,18 @@ class Options(TypedDict, total=False):
     limits: Limits | None
     timeout_s: float | None
     validation_context: Any
+
+
+class TurnOptions(TypedDict, total=False):
+    """The keywords of a turn of a conversation.
+
+    Attributes:
+        context: values for the template.
+        metadata: given back with the result.
+    """
+
+    context: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
 
 
 class ChatOptions(Options, total=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -22,14 +22,19 @@ class RenderedPrompt:
 
     Attributes:
         messages: the turns; empty where the template makes raw text.
-        text: what the model is given, special tokens included, where that is known; else the
-            contents of the turns with an empty line between them.
+        segments: what the model is given, special tokens included, where that is known; else the
+            contents of the turns with an empty line between them. Values are not trusted.
         tokens: how many tokens that are, where the tokenizer is known.
     """
 
     messages: tuple[Message, ...]
-    text: str
+    segments: tuple[Segment, ...]
     tokens: int | None
+
+    @property
+    def text(self) -> str:
+        """The segments as one text."""
+        return "".join(segment.text for segment in self.segments)
 
     def __str__(self) -> str:
         return self.text
@@ -54,14 +59,17 @@ def rendered_prompt(
         if chat_format is not None:
             prompt = chat_format.render(messages)
     if encoder is not None:
-        text = _text(encoder.laid_out(prompt))
-        return RenderedPrompt(messages=messages, text=text, tokens=len(encoder.encode(prompt)))
-    if prompt and isinstance(prompt[0], Segment):
-        text = _text(cast(tuple[Segment, ...], prompt))
+        segments = tuple(encoder.laid_out(prompt))
+    elif prompt and isinstance(prompt[0], Segment):
+        segments = cast(tuple[Segment, ...], prompt)
     else:
-        text = "\n\n".join(message.text for message in messages)
-    return RenderedPrompt(messages=messages, text=text, tokens=None)
+        segments = tuple(_one_after_the_other(messages))
+    tokens = None if encoder is None else len(encoder.encode(prompt))
+    return RenderedPrompt(messages=messages, segments=segments, tokens=tokens)
 
 
-def _text(segments: Sequence[Segment]) -> str:
-    return "".join(segment.text for segment in segments)
+def _one_after_the_other(messages: Sequence[Message]) -> Iterator[Segment]:
+    for number, message in enumerate(messages):
+        if number:
+            yield Segment(text="\n\n", trusted=True)
+        yield from message.content

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast, overload
 from typing_extensions import TypeForm, Unpack
 
 from typedllm.batch.results import Results
-from typedllm.batch.run import collect, complete, rows_of
-from typedllm.client.asking import Asking
+from typedllm.batch.run import complete, rows_of
+from typedllm.client.asking import Asking, collected
 from typedllm.client.derived import blocking, streaming, unwrapped, verb
 from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
 from typedllm.prompts.prompt import Input
@@ -27,11 +27,16 @@ class Verbs:
     `aiter_batch` are awaited.
     """
 
-    def _asking(self, output_type: Any, options: Options) -> Asking:
-        raise NotImplementedError
+    def asking(self, output_type: Any, options: Options) -> Asking:
+        """What the requests of a call have in common, for what is built on the verbs.
 
-    @property
-    def _width(self) -> int:
+        Args:
+            output_type: what to answer.
+            options: the keywords of the call.
+
+        Raises:
+            UsageError: for what concerns the whole call, such as the output type.
+        """
         raise NotImplementedError
 
     @overload
@@ -75,7 +80,7 @@ class Verbs:
             UsageError: when the prompt or the output type cannot be understood, the template cannot
                 be rendered, or the engine has no way to take the output type.
         """
-        asking = self._asking(output_type, options)
+        asking = self.asking(output_type, options)
         return asking.sent(prompt, asking.prompt(prompt))
 
     @overload
@@ -142,10 +147,8 @@ class Verbs:
         Raises:
             UsageError: for what concerns all rows, such as the output type.
         """
-        asking = self._asking(output_type, options)
-        rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
-        progress = options.get("progress", False)
-        return collect(list(rows), asking.result, width=self._width, progress=progress)
+        asking = self.asking(output_type, options)
+        return collected(asking, inputs, options)
 
     @overload
     def aiter_batch(
@@ -176,12 +179,12 @@ class Verbs:
         Raises:
             UsageError: for what concerns all rows, such as the output type.
         """
-        asking = self._asking(output_type, options)
+        asking = self.asking(output_type, options)
         rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
         return complete(
             list(rows) if isinstance(inputs, list | tuple) else rows,
             asking.result,
-            width=self._width,
+            width=asking.width,
             progress=options.get("progress", False),
         )
 

@@ -117,6 +117,8 @@ def _guided(root: Node, notes: Notes, traits: Traits) -> Compiled:
     reserve(expr)  # what is nested too deep for that is found before any call
     if Grammar not in traits.takes:
         for part in notes.parts:
+            if part.status == "annotation":
+                continue
             notes.checked(part.pointer, part.keyword, f"{traits.name} does not guide decoding")
         return Compiled(constraint=None, plan=Plan(engine=traits.name, parts=notes.parts))
     plan = Plan(

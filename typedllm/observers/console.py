@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Final, TextIO
+from typing import TextIO
 
+from typedllm._terminal import printable
 from typedllm.engines.base import Engine
 from typedllm.errors import EngineError, TypedLLMError, UsageError
 from typedllm.observers.observed import LOGGER, OnReply
@@ -14,12 +15,6 @@ from typedllm.observers.redaction import Redaction
 from typedllm.records import Completion, Failure, Message, Reply, Request
 
 __all__ = ["LoggingObserver", "log_to_console"]
-
-# What a model wrote must not move the cursor of a terminal, or rename its window.
-_CONTROLS: Final = {
-    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
-}
-
 
 class LoggingObserver:
     """An observer that logs each inference to the logger `typedllm`.
@@ -69,7 +64,7 @@ class LoggingObserver:
         return "".join(f"\n  {role}: {self._shown(text)}" for role, text in turns)
 
     def _shown(self, text: str) -> str:
-        return self._redaction.text(text).translate(_CONTROLS).replace("\n", "\n    ")
+        return printable(self._redaction.text(text))
 
 
 class _ConsoleHandler(logging.StreamHandler[TextIO]):

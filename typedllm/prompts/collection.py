@@ -12,6 +12,7 @@ from typedllm.errors import UsageError
 from typedllm.prompts.examples import Examples
 from typedllm.prompts.prompt import Prompt
 from typedllm.prompts.templates import Template
+from typedllm.prompts.templates import template as named_template
 
 __all__ = ["Conversation", "PromptCollection", "Turn"]
 
@@ -60,8 +61,12 @@ class PromptCollection(Sequence[Prompt]):
         Raises:
             UsageError: when a list has another length than that of the users' texts.
         """
-        if isinstance(user_prompts, str):
-            raise UsageError("user_prompts: expected a list of texts, got one; write [text]")
+        for name, given in {"user_prompts": user_prompts, "ids": ids}.items():
+            if isinstance(given, str):
+                raise UsageError(f"{name}: expected a list of texts, got one; write [text]")
+        if not isinstance(cast(object, user_prompts), Iterable):
+            kind = type(user_prompts).__name__
+            raise UsageError(f"user_prompts: expected a list of texts, got {kind}")
         texts = list(user_prompts)
         count = len(texts)
         systems = _spread("system_prompts", system_prompts, count, str)
@@ -70,7 +75,7 @@ class PromptCollection(Sequence[Prompt]):
         names = _spread("ids", ids, count, type(None))
         talks = _spread("conversation_ids", conversation_ids, count, str)
         self.model = model
-        self.template = template
+        self.template = _known(template)
         self._prompts = tuple(
             Prompt(
                 user_prompt=text,
@@ -78,7 +83,7 @@ class PromptCollection(Sequence[Prompt]):
                 template=template,
                 context=_NO_VALUES if values[at] is None else values[at],
                 examples=examples,
-                id=names[at] or "",
+                id="" if names[at] is None else names[at],
                 conversation_id=talks[at],
                 metadata=_NO_VALUES if attached[at] is None else attached[at],
             )
@@ -97,6 +102,13 @@ class PromptCollection(Sequence[Prompt]):
 
     def __repr__(self) -> str:
         return f"PromptCollection({len(self):,} prompts)"
+
+
+def _known(template: str | Path | Template | None) -> str | Path | Template | None:
+    """A template, if it is there; one that is not concerns all prompts."""
+    if isinstance(template, str | Path):
+        named_template(template)
+    return template
 
 
 def _spread(name: str, given: Any, count: int, single: type) -> list[Any]:

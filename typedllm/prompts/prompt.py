@@ -99,6 +99,7 @@ class Prompt:
         check_text("Prompt.user_prompt", self.user_prompt)
         check_kind("Prompt.metadata", self.metadata, Mapping)
         check_kind("Prompt.id", self.id, str)
+        check_kind("Prompt.conversation_id", self.conversation_id, str)
         _ = self.wording  # which checks the rest
         if not self.id:
             object.__setattr__(self, "id", _id_of(self))
@@ -150,9 +151,12 @@ class Prompt:
         return "".join(part.text for part in rendered)
 
 
-Input: TypeAlias = str | Prompt | Sequence[Message | Mapping[str, str]] | Mapping[str, Any]
+Input: TypeAlias = (
+    str | Prompt | Sequence[Message | Mapping[str, str]] | Sequence[Segment] | Mapping[str, Any]
+)
 """What may be asked: a text; a `Prompt`; a conversation of messages (or of dicts with role and
-content); or values for the template of the call, by name."""
+content); the raw text that the model is given, as segments; or values for the template of the call,
+by name."""
 
 
 def conversation(asked: object, spec: Spec[Any], wording: Wording) -> Rendered:
@@ -185,6 +189,8 @@ def conversation(asked: object, spec: Spec[Any], wording: Wording) -> Rendered:
                 raise UsageError("prompt: a mapping of values needs a template=; or write a str")
             prompt = Prompt(context={str(key): value for key, value in values.items()})
         case _:
+            if _is_raw(asked):
+                return tuple(cast(Sequence[Segment], asked))
             turns = tuple(_turns(asked))
             if wording.template is not None:
                 raise UsageError("prompt: a conversation is in words already; it takes no template")
@@ -214,13 +220,16 @@ def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Re
     found = given if isinstance(given, Template) else template(given)
     offered: dict[str, object] = {
         "user_prompt": prompt.user_prompt,
+        "question": prompt.user_prompt,
         "system_prompt": wording.system or "",
         "instruction": "".join(segment.text for segment in told),
         "examples": [{"prompt": each.question, "answer": each.reply} for each in examples],
         "history": [{"role": turn.role, "content": turn.text} for turn in prompt.history],
     }
-    values = {name: value for name, value in offered.items() if found.uses(name)}
-    unused = {name for name, value in offered.items() if value and name not in values}
+    unused = {name for name, value in offered.items() if value and not found.uses(name)}
+    if "question" not in unused or "user_prompt" not in unused:  # one text by two names
+        unused -= {"question", "user_prompt"}
+    values = {name: value for name, value in offered.items() if value or found.uses(name)}
     made = found.render({**values, **wording.context})
     if found.makes == "raw":
         _check_used(found, unused - {"instruction"})
@@ -234,7 +243,7 @@ def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Re
     turns = _inserted(turns, (*shots, *history))
     if "system_prompt" in unused:
         turns = _with_system(turns, wording.system or "")
-    return _instructed(turns, None, told if "instruction" not in values else ())
+    return _instructed(turns, None, told if "instruction" in unused else ())
 
 
 def _check_used(found: Template, unused: set[str]) -> None:
@@ -244,8 +253,12 @@ def _check_used(found: Template, unused: set[str]) -> None:
 
 def _shot(found: Template, example: Example, values: Mapping[str, object]) -> Iterator[Message]:
     """An example as a turn of the user in the words of the template, and the answer to it."""
-    own = {"user_prompt": example.prompt} if isinstance(example.prompt, str) else example.prompt
-    made = _as_messages(found.render({**values, **own}))
+    text = example.question
+    own = {"user_prompt": text, "question": text} if isinstance(example.prompt, str) else {}
+    # What a row alone is about does not belong to an example, unless there is no doing without it.
+    needed = {name: values[name] for name in found.variables if name in values}
+    given = {**needed, **own} if own else {**needed, **cast(Mapping[str, object], example.prompt)}
+    made = _as_messages(found.render(given))
     yield from (turn for turn in made if turn.role != "system")
     yield Message(role="assistant", content=(Segment(text=example.reply),))
 
@@ -324,6 +337,11 @@ def _items(value: object) -> Sequence[object]:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return cast(Sequence[object], value)
     return ()
+
+
+def _is_raw(asked: object) -> bool:
+    items = _items(asked)
+    return bool(items) and all(isinstance(item, Segment) for item in items)
 
 
 def _turn(turn: Mapping[object, object], place: str) -> Message:
