@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -24,13 +24,17 @@ from typedllm.errors import (
     TypedLLMError,
 )
 from typedllm.output.confidence import clipped, confidence
+from typedllm.output.distribution import distribution
 from typedllm.output.parse import Reading, partial, read_answer
+from typedllm.output.spans import spans
+from typedllm.paths import ROOT
 from typedllm.prompts.instructions import repair
 from typedllm.prompts.templates import Rendered
 from typedllm.records import (
     Completion,
     Constraint,
     Failure,
+    Labels,
     Reply,
     Request,
     Result,
@@ -39,7 +43,7 @@ from typedllm.records import (
 )
 from typedllm.spec.spec import Spec
 
-__all__ = ["Policy", "Send", "Task", "attempts", "drive"]
+__all__ = ["Policy", "Send", "Task", "attempts", "classified", "drive"]
 
 T = TypeVar("T")
 
@@ -109,6 +113,7 @@ class Task(Generic[T]):
         policy: how often to send again.
         timeout_s: seconds for each result, waits and repairs included; None is no limit.
         validation_context: passed to Pydantic validators.
+        scored: the places of which the labels are scored once there is a value.
     """
 
     engine: Engine
@@ -119,6 +124,7 @@ class Task(Generic[T]):
     policy: Policy = field(default_factory=Policy)
     timeout_s: float | None = None
     validation_context: Any = None
+    scored: tuple[Labels, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,8 +185,69 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
                 repairs += 1
                 request = replace(request, prompt=repair(prompt, reply.text, outcome.issues))
                 continue
+        scored: dict[str, Completion] = {}
+        if task.scored and isinstance(outcome, Reading) and last is not None:
+            failed = yield from _scored(task, request, last.text, scored)
+            outcome = failed or outcome
+            sent += len(scored)
+            usage = sum((each.usage for each in scored.values()), usage)
         latency_s = time.monotonic() - started
-        return _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)
+        result = _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)
+        return replace(result, distributions=_distributions(task, scored)) if scored else result
+
+
+def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
+    """Have the labels of the whole answer scored, and take the likeliest; nothing is decoded.
+
+    Args:
+        task: what is asked; its one scored place is the whole answer.
+        prompt: the messages, or the raw segments.
+
+    Returns:
+        The result, with the distribution over all labels.
+    """
+    started = time.monotonic()
+    request = Request(prompt=prompt, sampling=task.sampling)
+    scored: dict[str, Completion] = {}
+    failed = yield from _scored(task, request, "", scored)
+    found = _distributions(task, scored)
+    usage = sum((each.usage for each in scored.values()), Usage())
+    latency_s = time.monotonic() - started
+    if failed is not None:
+        return _result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
+    (labels,) = task.scored
+    likely = list(found[labels.path].values())
+    text = labels.texts[likely.index(max(likely))]
+    outcome = _read(task, Completion(text=text, finish_reason="stop", usage=usage))
+    result = _result(outcome, None, usage=usage, attempts=1, latency_s=latency_s)
+    return replace(result, raw=text, finish_reason="stop", distributions=found)
+
+
+def _scored(
+    task: Task[Any], request: Request, text: str, scored: dict[str, Completion]
+) -> Generator[Send, Reply, TypedLLMError | None]:
+    """Have the labels of each place scored that an answer has; the error where that fails."""
+    places = {ROOT: (0, len(text)), **spans(text)}
+    for labels in task.scored:
+        if labels.path not in places:  # an optional one that was left out
+            continue
+        begun = text[: places[labels.path][0]]
+        asked = replace(request, constraint=None, labels=labels.texts, begun=begun)
+        reply = yield Send(request=asked, engine=task.engine)
+        if isinstance(reply, Failure):
+            return reply.error
+        scored[labels.path] = reply
+    return None
+
+
+def _distributions(
+    task: Task[Any], scored: Mapping[str, Completion]
+) -> dict[str, Mapping[Any, float]]:
+    values = {labels.path: labels.values for labels in task.scored}
+    return {
+        path: dict(zip(values[path], distribution(reply.scores, reply.temperature), strict=True))
+        for path, reply in scored.items()
+    }
 
 
 async def drive(policy: Generator[Send, Reply, Result[T]]) -> Result[T]:

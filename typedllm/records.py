@@ -185,12 +185,29 @@ class Traits:
         ending: how an answer that grows too long ends: `landing` (the decoder closes it in time),
             `fitted` (asked once more under smaller limits), or `may be cut`.
         logprobs: whether it reports token log-probabilities.
+        scores: whether it scores labels.
     """
 
     name: str
     takes: frozenset[type[Grammar] | type[JsonSchema] | type[Lark]]
     ending: Ending
     logprobs: bool
+    scores: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """The few values that a place of an answer can have.
+
+    Attributes:
+        path: the place, such as `$.topic`.
+        values: the labels.
+        texts: how each stands in an answer.
+    """
+
+    path: str
+    values: tuple[Any, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,11 +218,15 @@ class Request:
         prompt: messages, or raw text made of segments.
         constraint: what the answer must match, if anything.
         sampling: how tokens are chosen.
+        labels: texts of which each is to be scored, in place of an answer.
+        begun: the beginning of the answer after which they are scored.
     """
 
     prompt: tuple[Message, ...] | tuple[Segment, ...]
     constraint: Constraint | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    labels: tuple[str, ...] = ()
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +253,9 @@ class Completion:
         usage: tokens in and out.
         tokens: the answer's tokens where the engine reports log-probabilities, else None.
         landed_at: number of characters of `text` that the model chose before the landing, or None.
+        scores: where labels were to be scored, the natural logarithm of each one's probability, the
+            sum over its tokens in their canonical form.
+        temperature: fitted for this model, to divide the scores by; 1 where there is none.
     """
 
     text: str
@@ -239,6 +263,8 @@ class Completion:
     usage: Usage
     tokens: tuple[Token, ...] | None = None
     landed_at: int | None = None
+    scores: tuple[float, ...] = ()
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +296,7 @@ class Result(Generic[T]):
         id: the caller's id of the row of a batch, or its position as text; None outside a batch.
         metadata: whatever the caller attached to the row.
         prompt: what was asked, as the caller gave it.
+        distributions: by path, how likely each label of a place is; see `distribution`.
     """
 
     value: T | None = None
@@ -285,6 +312,28 @@ class Result(Generic[T]):
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     prompt: object = None
+    distributions: Mapping[str, Mapping[Any, float]] = field(
+        default_factory=dict[str, Mapping[Any, float]]
+    )
+
+    def distribution(self, path: str = "$") -> Mapping[Any, float]:
+        """Return how likely each label of a place is, over all its labels.
+
+        Args:
+            path: the place, one of those that the call was given as `distribution=`.
+
+        Returns:
+            Probabilities in [0, 1] by label, whose sum is 1. They are what the model says of each
+            label as a whole, whatever was chosen, divided by a fitted temperature where the model
+            has one.
+
+        Raises:
+            UsageError: when the place was not asked for, or the answer has no value there.
+        """
+        if path not in self.distributions:
+            there = ", ".join(self.distributions) or "none"
+            raise UsageError(f"there is no distribution of {path}, but of {there}")
+        return self.distributions[path]
 
     @property
     def ok(self) -> bool:

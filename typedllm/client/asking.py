@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from typedllm.attempts import Policy, Task, attempts, drive
+from typedllm._checks import check_kind
+from typedllm.attempts import Policy, Task, attempts, classified, drive
 from typedllm.batch.results import Results
 from typedllm.batch.run import collect, rows_of
 from typedllm.client.checks import check_options
 from typedllm.client.options import AnyType, BatchOptions, Options
 from typedllm.constraints.compile import compile_spec
 from typedllm.engines.base import Engine
+from typedllm.errors import UnsupportedConstraint, UsageError
 from typedllm.prompts.prompt import Prompt, Wording, conversation
 from typedllm.prompts.templates import Rendered, template
-from typedllm.records import Limits, Result, Sampling
-from typedllm.spec.spec import spec_of
+from typedllm.records import Labels, Limits, Result, Sampling
+from typedllm.spec.labels import labels_at
+from typedllm.spec.spec import Spec, spec_of
 
 __all__ = ["Asking", "Standing", "collected"]
 
@@ -54,6 +57,14 @@ class Asking:
             UsageError: when it is no prompt, or its template cannot be rendered.
         """
         return await drive(attempts(self.task, self.prompt(asked)))
+
+    async def classified(self, asked: object) -> Result[Any]:
+        """Have the labels of the whole answer scored, and take the likeliest.
+
+        Raises:
+            UsageError: when it is no prompt, or its template cannot be rendered.
+        """
+        return await drive(classified(self.task, self.prompt(asked)))
 
     async def sent(self, asked: object, prompt: Rendered) -> Result[Any]:
         """Send a prompt that is in words already, and keep with the result what was asked.
@@ -104,8 +115,19 @@ class Standing:
             policy=self.policy,
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,
             validation_context=options.get("validation_context"),
+            scored=self._scored(spec, options.get("distribution") or ()),
         )
         return Asking(task=task, wording=self._worded(options))
+
+    def _scored(self, spec: Spec[Any], paths: Sequence[str]) -> tuple[Labels, ...]:
+        check_kind("distribution", paths, Sequence)
+        if isinstance(paths, str):
+            raise UsageError(f"distribution: expected a list of paths; write [{paths!r}]")
+        if paths and not self.engine.traits.scores:
+            raise UnsupportedConstraint(
+                f"the engine {self.engine.traits.name} scores no labels; leave out distribution="
+            )
+        return tuple(labels_at(spec, path) for path in paths)
 
     def _worded(self, options: Options) -> Wording:
         given: dict[str, Any] = {

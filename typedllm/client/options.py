@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
         template: a prompt template, by name, path or text.
         context: values for the template, by name.
         examples: few-shot examples: a list of them, or those that a pool chooses.
+        distribution: paths of places with a few values, such as `$.topic`, of which
+            `Result.distribution` is to say how likely each is.
         limits: bounds on what the output type leaves open.
         timeout_s: seconds for each result, waits and repairs included.
         validation_context: passed to Pydantic validators as `info.context`.
@@ -51,6 +53,7 @@ class Options(TypedDict, total=False):
     template: str | Path | Template | None
     context: Mapping[str, Any] | None
     examples: Examples | None
+    distribution: Sequence[str] | None
     limits: Limits | None
     timeout_s: float | None
     validation_context: Any

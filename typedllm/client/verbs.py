@@ -188,7 +188,56 @@ class Verbs:
             progress=options.get("progress", False),
         )
 
+    @overload
+    def aclassify(
+        self, prompt: Input, labels: TypeForm[T], **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[T]]: ...
+    @overload
+    def aclassify(
+        self, prompt: Input, labels: Untyped, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[Any]]: ...
+    @verb(Options)
+    def aclassify(
+        self, prompt: Input, labels: Any, **options: Unpack[Options]
+    ) -> Coroutine[Any, Any, Result[Any]]:
+        """Give a text one of some labels, and say how likely each of them is.
+
+        Nothing is decoded: the model scores each label as a whole, and the likeliest is the value.
+
+        Args:
+            prompt: as in `run`.
+            labels: a list of texts or numbers, a `Literal`, an `Enum`, `bool`, or an int with
+                bounds close together.
+            options: as in `run`.
+
+        Returns:
+            The result; `result.distribution()` is the whole distribution.
+
+        Raises:
+            UsageError: when these are no labels, the engine scores none, or as `run` does.
+        """
+        asking = self.asking(labels, {**options, "distribution": ["$"]})
+        return asking.classified(prompt)
+
+    @overload
+    def aclassify_batch(
+        self, inputs: Inputs, labels: TypeForm[T], **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[T]]: ...
+    @overload
+    def aclassify_batch(
+        self, inputs: Inputs, labels: Untyped, **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[Any]]: ...
+    @verb(BatchOptions)
+    def aclassify_batch(
+        self, inputs: Inputs, labels: Any, **options: Unpack[BatchOptions]
+    ) -> Coroutine[Any, Any, Results[Any]]:
+        """Give each of many texts one of some labels; the arguments are those of `classify`."""
+        asking = self.asking(labels, {**options, "distribution": ["$"]})
+        return collected(asking, inputs, options, asking.classified)
+
     run = blocking(arun)
+    classify = blocking(aclassify)
+    classify_batch = blocking(aclassify_batch)
     call = blocking(acall)
     batch = blocking(abatch)
     iter_batch = streaming(aiter_batch)

@@ -18,10 +18,12 @@ from typedllm.engines.choose import Chooser, choose
 from typedllm.engines.encode import PromptEncoder
 from typedllm.engines.guide import Vocabulary
 from typedllm.engines.row import Row
+from typedllm.engines.scoring import Scoring, fitted_temperature
 from typedllm.engines.worker import Job, Worker
 from typedllm.errors import UsageError
 from typedllm.records import Failure, Grammar, Lark, Reply, Request, Traits
 from typedllm.tiny.cache import Prefix
+from typedllm.tiny.labels import score_labels
 from typedllm.tiny.llama import Llama
 from typedllm.tiny.prefixes import Prefixes
 
@@ -39,7 +41,11 @@ class EmbeddedEngine:
     """
 
     traits = Traits(
-        name="embedded", takes=frozenset({Grammar, Lark}), ending="landing", logprobs=True
+        name="embedded",
+        takes=frozenset({Grammar, Lark}),
+        ending="landing",
+        logprobs=True,
+        scores=True,
     )
 
     def __init__(self, folder: str | Path, *, rows: int = 256, cache_bytes: int = 1 << 30) -> None:
@@ -48,7 +54,7 @@ class EmbeddedEngine:
         Args:
             folder: holds `config.json`, `model.safetensors` (one file, not quantized),
                 `tokenizer.json`, and where there are any `tokenizer_config.json`,
-                `chat_template.jinja` and `generation_config.json`.
+                `chat_template.jinja`, `generation_config.json` and `calibration.json`.
             rows: most answers that grow at the same time.
             cache_bytes: about how much memory their keys and values may take; where long prompts
                 or answers need more, fewer grow at the same time, but always one.
@@ -64,8 +70,11 @@ class EmbeddedEngine:
         self.encoder = encoder = PromptEncoder.load(folder)
         ends = _end_tokens(folder, encoder)
         vocabulary = Vocabulary(encoder.tokenizer, llama.shape.vocabulary, ends)
+        temperature = fitted_temperature(folder)
         self._worker = Worker(
-            lambda: _Batch(llama, encoder, vocabulary, rows=rows, cache_bytes=cache_bytes),
+            lambda: _Batch(
+                llama, encoder, vocabulary, temperature, rows=rows, cache_bytes=cache_bytes
+            ),
             self.traits.name,
         )
 
@@ -90,7 +99,7 @@ class _Seat:
     """A job and its answer."""
 
     job: Job
-    row: Row
+    row: Row | Scoring
     chooser: Chooser
     prefix: Prefix | None
     shared: int
@@ -109,6 +118,7 @@ class _Batch:
         llama: Llama,
         encoder: PromptEncoder,
         vocabulary: Vocabulary,
+        temperature: float,
         *,
         rows: int,
         cache_bytes: int,
@@ -117,6 +127,7 @@ class _Batch:
         self._llama = llama
         self._encoder = encoder
         self._vocabulary = vocabulary
+        self._temperature = temperature
         self._rows = rows
         token_bytes = 2 * 4 * shape.layers * shape.kv_heads * shape.head_width
         self._cache_tokens = cache_bytes // token_bytes
@@ -143,17 +154,21 @@ class _Batch:
         return bool(self._seats or self._waiting)
 
     def _begin(self, job: Job) -> None:
-        request = job.request
+        request, context = job.request, self._llama.shape.context
+        row: Row | Scoring
         try:
-            prompt = self._encoder.encode(request.prompt, context=self._llama.shape.context)
-            row = Row(request, prompt, self._llama.shape.context, self._vocabulary)
+            if request.labels:
+                row = Scoring(request, self._encoder, context)
+            else:
+                prompt = self._encoder.encode(request.prompt, context=context)
+                row = Row(request, prompt, context, self._vocabulary)
         except UsageError as error:
             job.reply(Failure(error=error))
             return
         if row.reply is not None:  # all of it was forced
             job.reply(row.reply)
             return
-        prefix, shared = self._prefixes.share(prompt)
+        prefix, shared = self._prefixes.share(row.feed[:])
         del row.feed[:shared]
         self._waiting.append(_Seat(job, row, Chooser(request.sampling), prefix, shared))
 
@@ -181,27 +196,36 @@ class _Batch:
         counts = np.array([len(part) for part in fed])
         tokens = np.array([token for part in fed for token in part])
         logits = self._llama.forward(self._block, tokens, counts)
-        ready: list[_Seat] = []
-        for seat, part in zip(self._seats, fed, strict=True):
-            del seat.row.feed[: len(part)]
-            if not seat.row.feed:
-                ready.append(seat)
-        if len(ready) < len(self._seats):
-            logits = logits[[not seat.row.feed for seat in self._seats]]
-        if ready:
-            chosen = choose(logits, self._masks(ready), [seat.chooser for seat in ready])
-            for seat, token, logprob in zip(ready, *chosen, strict=True):
-                seat.row.take(token, logprob)
+        growing: list[int] = []  # numbers of the rows that take a token
+        rows: list[Row] = []
+        for number, (seat, part) in enumerate(zip(self._seats, fed, strict=True)):
+            row = seat.row
+            del row.feed[: len(part)]
+            if row.feed:
+                continue
+            if isinstance(row, Scoring):
+                scores = score_labels(self._llama, self._block, number, logits[number], row.labels)
+                row.finish(scores, self._temperature)
+            else:
+                growing.append(number)
+                rows.append(row)
+        if rows:
+            if len(rows) < len(self._seats):
+                logits = logits[growing]
+            choosers = [self._seats[number].chooser for number in growing]
+            chosen = choose(logits, self._masks(rows), choosers)
+            for row, token, logprob in zip(rows, *chosen, strict=True):
+                row.take(token, logprob)
 
-    def _masks(self, seats: Sequence[_Seat]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    def _masks(self, rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.int32]]:
         free = self._vocabulary.free
-        masks = np.empty((len(seats), len(free)), np.int32)
+        masks = np.empty((len(rows), len(free)), np.int32)
         guided: list[tuple[llguidance.LLMatcher, int]] = []
-        for number, seat in enumerate(seats):
-            if seat.row.matcher is None:
+        for number, row in enumerate(rows):
+            if row.matcher is None:
                 masks[number] = free
             else:
-                guided.append((seat.row.matcher, number))
+                guided.append((row.matcher, number))
         if guided:
             llguidance.numpy.fill_next_token_bitmask_par(self._executor, guided, masks)
         return masks

@@ -148,6 +148,17 @@ class PromptEncoder:
             spans += [*(between if spans else []), *content]
         return spans
 
+    def encode_text(self, text: str) -> list[int]:
+        """Encode a text that follows another one, without special tokens.
+
+        Args:
+            text: the text.
+
+        Returns:
+            Token ids.
+        """
+        return self._encode_plain(text, first=False) if text else []
+
     def _has_template_for(self, prompt: Sequence[Message] | Sequence[Segment]) -> bool:
         return self._template is not None and isinstance(prompt[0], Message)
 

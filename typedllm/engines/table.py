@@ -59,7 +59,8 @@ def _scripted(model: str, *, seed: int = 0) -> Engine:
 
 
 def _local(name: str) -> Traits:
-    return Traits(name=name, takes=frozenset({Grammar, Lark}), ending="landing", logprobs=True)
+    takes = frozenset({Grammar, Lark})
+    return Traits(name=name, takes=takes, ending="landing", logprobs=True, scores=True)
 
 
 _ROWS: Final = {

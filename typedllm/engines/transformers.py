@@ -27,6 +27,8 @@ from typedllm.engines.choose import Chooser
 from typedllm.engines.encode import PromptEncoder
 from typedllm.engines.guide import Vocabulary
 from typedllm.engines.row import Row
+from typedllm.engines.scoring import Scoring, fitted_temperature
+from typedllm.engines.transformers_scores import label_scores
 from typedllm.engines.worker import Job, Worker
 from typedllm.errors import EngineError, UsageError
 from typedllm.records import Failure, Grammar, Lark, Reply, Request, Traits
@@ -93,7 +95,11 @@ class TransformersEngine:
     """Runs a causal model of the transformers library in this process."""
 
     traits = Traits(
-        name="transformers", takes=frozenset({Grammar, Lark}), ending="landing", logprobs=True
+        name="transformers",
+        takes=frozenset({Grammar, Lark}),
+        ending="landing",
+        logprobs=True,
+        scores=True,
     )
 
     def __init__(
@@ -144,6 +150,7 @@ class _Loaded:
         context: most tokens of prompt and answer together.
         pad: id of the token that fills up the shorter prompts of a batch.
         end: id of a token that ends an answer.
+        temperature: fitted for its scores of labels.
     """
 
     model: Any  # its `generate` has no complete types
@@ -152,6 +159,7 @@ class _Loaded:
     context: int
     pad: int
     end: int
+    temperature: float
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any) -> _Loaded:
@@ -177,6 +185,7 @@ class _Loaded:
             context=getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length,
             pad=ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             end=ends[0],
+            temperature=fitted_temperature(Path(model.name_or_path)),
         )
 
 
@@ -231,9 +240,20 @@ class _Batches:
                     seat.job.reply(Failure(error=EngineError(message)))
         return False
 
+    def _score(self, job: Job) -> None:
+        loaded = self._loaded
+        asked = Scoring(job.request, loaded.encoder, loaded.context)
+        scores = label_scores(loaded.model, asked.feed, asked.labels, rows=self._batch_size)
+        asked.finish(scores, loaded.temperature)
+        if asked.reply is not None:
+            job.reply(asked.reply)
+
     def _begin(self, job: Job) -> _Seat | None:
         loaded = self._loaded
         try:
+            if job.request.labels:
+                self._score(job)
+                return None
             prompt = loaded.encoder.encode(job.request.prompt, context=loaded.context)
             row = Row(job.request, prompt, loaded.context, loaded.vocabulary)
         except UsageError as error:

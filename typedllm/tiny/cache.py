@@ -74,6 +74,21 @@ class Block:
         self.prefix_of[self.rows] = self._key(prefix)
         self.rows += 1
 
+    def copy(self, other: Block, row: int) -> None:
+        """Add a row at the end that is like one of a block.
+
+        Args:
+            other: the block; may be this one.
+            row: the number of the row in it.
+        """
+        length, shared = int(other.lengths[row]), int(other.shared[row])
+        self.add(other.prefixes.get(int(other.prefix_of[row])), shared)
+        self.reserve(length)
+        new = self.rows - 1
+        self.keys[:, new, :, :, :length] = other.keys[:, row, :, :, :length]
+        self.values[:, new, :, :length] = other.values[:, row, :, :length]
+        self.lengths[new] = length
+
     def remove(self, row: int) -> None:
         """Drop a row; the last row takes its number.
 

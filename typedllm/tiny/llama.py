@@ -112,21 +112,30 @@ class Llama:
         values = block.values[:, 0, :, :count]
         return Prefix(list(tokens), np.ascontiguousarray(keys), np.ascontiguousarray(values))
 
-    def forward(self, block: Block, tokens: NDArray[np.int64], counts: NDArray[np.int64]) -> Floats:
+    def forward(
+        self,
+        block: Block,
+        tokens: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        wanted: NDArray[np.int64] | None = None,
+    ) -> Floats:
         """Feed every row of a block its next tokens.
 
         Args:
             block: the rows; their keys and values are added to it.
             tokens: the new token ids of all rows, one row after the other.
             counts: [rows], how many of them each row gets, at least one.
+            wanted: which of the tokens to give logits for, ascending; None for the last of each
+                row.
 
         Returns:
-            Logits after the last token of each row, [rows, vocabulary].
+            Logits after each of the wanted tokens, [wanted, vocabulary].
         """
         shape = self.shape
         lengths = block.lengths[: block.rows]
         row = np.repeat(np.arange(block.rows), counts)
         last = np.cumsum(counts) - 1
+        wanted = last if wanted is None else wanted
         position = np.arange(len(tokens)) + np.repeat(lengths - (last + 1 - counts), counts)
         block.reserve(int(position.max()) + 1)
         block.lengths[: block.rows] += counts
@@ -143,10 +152,11 @@ class Llama:
             queries = heads[:, : shape.heads]
             block.keys[number, row, :, :, position] = heads[:, shape.heads : rotated]
             block.values[number, row, :, position] = heads[:, rotated:]
-            if number == shape.layers - 1 and count > block.rows:
-                # beyond the last layer's keys and values only each row's last token matters
-                queries, state, count = queries[last], state[last], block.rows
-                layout = Layout(block, row[last], position[last], np.ones_like(counts))
+            if number == shape.layers - 1 and count > len(wanted):
+                # beyond the last layer's keys and values only what is wanted matters
+                queries, state, count = queries[wanted], state[wanted], len(wanted)
+                per_row = np.bincount(row[wanted], minlength=block.rows)
+                layout = Layout(block, row[wanted], position[wanted], per_row)
             queries = queries.reshape(count, shape.kv_heads, -1, shape.head_width)
             attended = layout.attend(number, queries)
             state += attended.reshape(count, -1) @ layer.attention_out
