@@ -16,6 +16,7 @@ from typedllm.records import Completion, Failure, Message, Reply, Request
 
 __all__ = ["LoggingObserver", "log_to_console"]
 
+
 class LoggingObserver:
     """An observer that logs each inference to the logger `typedllm`.
 

@@ -169,7 +169,8 @@ class Conversation:
         Raises:
             UsageError: naming the attribute of a wrong kind.
         """
-        if isinstance(self.turns, str) or not self.turns:
+        given = cast(object, self.turns)
+        if isinstance(given, str) or not isinstance(given, Sequence) or not given:
             raise UsageError("Conversation.turns: expected a list of at least one Turn or text")
         for position, turn in enumerate(self.turns):
             if not isinstance(cast(object, turn), Turn):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any, Protocol, TypeAlias, cast, overload
 
 from pydantic_core import to_json
 
+from typedllm._checks import check_text
 from typedllm._require import require
 from typedllm._resources import folder
 from typedllm.errors import UsageError
 from typedllm.settings import templates_folder
+from typedllm.templating.finding import is_file
 
-__all__ = ["Example", "ExamplePool", "Examples", "Shots"]
+__all__ = ["Example", "ExamplePool", "Examples", "Shots", "check_examples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,15 @@ class Example:
 
     prompt: str | Mapping[str, Any]
     answer: Any
+
+    def __post_init__(self) -> None:
+        """Check the kind of the prompt.
+
+        Raises:
+            UsageError: when it is neither a text nor a mapping.
+        """
+        if not isinstance(cast(object, self.prompt), Mapping):
+            check_text("Example.prompt", self.prompt)
 
     @property
     def question(self) -> str:
@@ -47,6 +59,20 @@ class Example:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else to_json(value, fallback=str).decode()
+
+
+def check_examples(examples: Sequence[object]) -> None:
+    """Check that each of some examples is one.
+
+    Args:
+        examples: what was given.
+
+    Raises:
+        UsageError: with the place of one that is not.
+    """
+    for position, example in enumerate(examples):
+        if not isinstance(example, Example):
+            raise UsageError(f"examples[{position}]: expected an Example, got {example!r:.60}")
 
 
 class Shots(Protocol):
@@ -81,9 +107,7 @@ class ExamplePool(Sequence[Example]):
             UsageError: when there is none, or something else than an `Example`.
         """
         self._examples = tuple(examples)
-        for position, example in enumerate(self._examples):
-            if not isinstance(cast(object, example), Example):
-                raise UsageError(f"examples[{position}]: expected an Example, got {example!r:.60}")
+        check_examples(self._examples)
         if not self._examples:
             raise UsageError("examples: a pool needs at least one")
 
@@ -117,7 +141,7 @@ class ExamplePool(Sequence[Example]):
         Args:
             count: how many.
         """
-        return _Ordered(self._examples, self._checked(count))
+        return _Ordered(self._examples, self._checked(count), self._id(f"first {count}"))
 
     def sample(self, count: int, *, seed: int = 0) -> Shots:
         """Examples drawn once, the same for every row, so that the rows share their beginning.
@@ -129,7 +153,8 @@ class ExamplePool(Sequence[Example]):
             seed: makes the draw repeatable.
         """
         drawn = random.Random(seed).sample(self._examples, len(self._examples))
-        return _Ordered(tuple(drawn), self._checked(count))
+        way = self._id(f"sample {count} {seed}")
+        return _Ordered(tuple(drawn), self._checked(count), way)
 
     def similar(self, count: int) -> Shots:
         """The examples most similar to each row by BM25 over their words, the most similar last.
@@ -142,7 +167,11 @@ class ExamplePool(Sequence[Example]):
         Raises:
             MissingDependency: when bm25s is not installed.
         """
-        return _Similar(self._examples, self._checked(count))
+        return _Similar(self._examples, self._checked(count), self._id(f"similar {count}"))
+
+    def _id(self, way: str) -> str:
+        content = to_json([(each.prompt, each.answer) for each in self], fallback=str)
+        return f"{way} of {hashlib.sha256(content).hexdigest()[:16]}"
 
     def _checked(self, count: int) -> int:
         if not 0 < count <= len(self._examples):
@@ -156,6 +185,7 @@ class _Ordered:
 
     examples: tuple[Example, ...]
     count: int
+    id: str
 
     def pick(self, question: str) -> Sequence[Example]:
         others = (each for each in self.examples if not _same(each, question))
@@ -165,26 +195,33 @@ class _Ordered:
 class _Similar:
     """The examples most similar to the row."""
 
-    def __init__(self, examples: tuple[Example, ...], count: int) -> None:
+    def __init__(self, examples: tuple[Example, ...], count: int, id: str) -> None:
+        self.id = id
         self._examples = examples
         self._count = count
         self._bm25: Any = require("bm25s", "bm25")
 
     @cached_property
     def _index(self) -> Any:
+        words = self._words([each.question for each in self._examples])
+        if not words.vocab:  # as in a pool of numbers of one digit
+            return None
         index = self._bm25.BM25()
-        index.index(self._words([each.question for each in self._examples]), show_progress=False)
+        index.index(words, show_progress=False)
         return index
+
+    def _ranked(self, question: str) -> Iterator[Example]:
+        if self._index is None:
+            return iter(self._examples)
+        every = len(self._examples)
+        found = self._index.retrieve(self._words([question]), k=every, show_progress=False)
+        return (self._examples[number] for number in cast(Sequence[int], found[0][0]))
 
     def _words(self, texts: list[str]) -> Any:
         return self._bm25.tokenize(texts, stopwords=None, show_progress=False)
 
     def pick(self, question: str) -> Sequence[Example]:
-        found = self._index.retrieve(
-            self._words([question]), k=len(self._examples), show_progress=False
-        )
-        ranked = (self._examples[number] for number in cast(Sequence[int], found[0][0]))
-        others = (each for each in ranked if not _same(each, question))
+        others = (each for each in self._ranked(question) if not _same(each, question))
         return [each for _, each in zip(range(self._count), others, strict=False)][::-1]
 
 
@@ -196,11 +233,11 @@ def _path(name: str | Path) -> Path:
     if isinstance(name, str) and not name.endswith(".jsonl"):
         for root in (templates_folder(), folder("templates")):
             path = root and root / "examples" / f"{name}.jsonl"
-            if path and path.is_file():
+            if path and is_file(path):
                 return path
     path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"no pool of examples is called {str(name)!r}, and it is no file")
+    if not is_file(path):
+        raise UsageError(f"no pool of examples is called {str(name)[:100]!r}, and it is no file")
     return path
 
 
@@ -219,4 +256,7 @@ def _read(path: Path, number: int, line: str) -> Example:
         raise UsageError(f"{path}, line {number}: not JSON: {error}") from error
     if not isinstance(found, dict) or not {"prompt", "answer"} <= cast(Any, found).keys():
         raise UsageError(f"{path}, line {number}: expected an object with prompt and answer")
-    return Example(cast(Any, found["prompt"]), found["answer"])
+    try:
+        return Example(cast(Any, found["prompt"]), found["answer"])
+    except UsageError as error:
+        raise UsageError(f"{path}, line {number}: {error}") from None

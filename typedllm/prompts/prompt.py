@@ -12,13 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, get_args
 
-from pydantic_core import to_json
-
 from typedllm._checks import check_kind, check_text
 from typedllm.errors import TemplateError, UsageError
-from typedllm.prompts.examples import Example, Examples
+from typedllm.prompts.examples import Example, Examples, check_examples
 from typedllm.prompts.instructions import instruction
-from typedllm.prompts.templates import Rendered, Template, template
+from typedllm.prompts.templates import Rendered, Template, as_json, template
 from typedllm.records import Message, Role, Segment
 from typedllm.spec.spec import Spec
 from typedllm.templating.chat_format import ChatFormat, chat_format
@@ -59,6 +57,7 @@ class Wording:
             raise UsageError(f"template: expected a name, a path or a text, got {_told(given)}")
         if not hasattr(self.examples, "pick"):
             check_kind("examples", self.examples, Sequence)
+            check_examples(cast(Sequence[object], self.examples))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +99,9 @@ class Prompt:
         check_kind("Prompt.metadata", self.metadata, Mapping)
         check_kind("Prompt.id", self.id, str)
         check_kind("Prompt.conversation_id", self.conversation_id, str)
+        check_kind("Prompt.history", self.history, tuple)
+        for position, turn in enumerate(self.history):
+            check_kind(f"Prompt.history[{position}]", turn, Message)
         _ = self.wording  # which checks the rest
         if not self.id:
             object.__setattr__(self, "id", _id_of(self))
@@ -232,7 +234,7 @@ def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Re
     values = {name: value for name, value in offered.items() if value or found.uses(name)}
     made = found.render({**values, **wording.context})
     if found.makes == "raw":
-        _check_used(found, unused - {"instruction"})
+        _check_used(found, unused - {"instruction", "question"})
         return made
     _check_used(found, unused & {"user_prompt"})
     turns = _as_messages(made)
@@ -258,6 +260,9 @@ def _shot(found: Template, example: Example, values: Mapping[str, object]) -> It
     # What a row alone is about does not belong to an example, unless there is no doing without it.
     needed = {name: values[name] for name in found.variables if name in values}
     given = {**needed, **own} if own else {**needed, **cast(Mapping[str, object], example.prompt)}
+    shown = own or cast(Mapping[str, object], example.prompt)
+    if not any(map(found.uses, shown)):
+        raise TemplateError(f"{found.name} has no place for {', '.join(shown)}, of an example")
     made = _as_messages(found.render(given))
     yield from (turn for turn in made if turn.role != "system")
     yield Message(role="assistant", content=(Segment(text=example.reply),))
@@ -356,16 +361,24 @@ def _turn(turn: Mapping[object, object], place: str) -> Message:
 
 
 def _id_of(prompt: Prompt) -> str:
-    given = prompt.template
+    template, examples = prompt.template, prompt.examples
+    if isinstance(examples, Sequence):
+        shown: object = [(each.prompt, each.answer) for each in examples]
+    else:
+        shown = getattr(examples, "id", type(examples).__qualname__)
     parts = {
         "user_prompt": prompt.user_prompt,
         "system_prompt": prompt.system_prompt,
-        "template": given.name if isinstance(given, Template) else str(given),
+        "template": template.text if isinstance(template, Template) else str(template),
         "context": prompt.context,
+        "examples": shown,
         "history": [(turn.role, turn.text) for turn in prompt.history],
         "conversation_id": prompt.conversation_id,
     }
-    content = to_json(parts, fallback=str, bytes_mode="base64")
+    try:
+        content = as_json(parts).encode()
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"Prompt: its context or examples are no text: {error}") from error
     return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -24,10 +24,11 @@ from pydantic_core import to_json
 from typedllm.errors import TemplateError
 from typedllm.records import Message, Role, Segment
 from typedllm.templating.finding import Found, Kind, find, header_of
-from typedllm.templating.sandbox import Sandbox, bounded, spend
-from typedllm.templating.sizes import check_size, weight
+from typedllm.templating.sandbox import Sandbox, cause, compiling
+from typedllm.templating.sizes import check_made
+from typedllm.templating.steps import bounded, spend, steps_for
 
-__all__ = ["Rendered", "Template", "template", "template_of"]
+__all__ = ["Rendered", "Template", "as_json", "template", "template_of"]
 
 Rendered: TypeAlias = tuple[Message, ...] | tuple[Segment, ...]
 """What a template makes: messages, or the segments of raw text."""
@@ -36,7 +37,7 @@ _BLOCK: Final = re.compile(r"(system|user|assistant)(_\d+)?")
 _MAKES: Final = ("messages", "raw")
 _DEFINED: Final = ("defined", "undefined")
 _DEFAULT: Final = ("default", "d")
-_CHARS: Final = 20  # that a step of a rendering writes
+_TURN: Final = "(turn)"  # a filter whose name no template can write
 
 
 class _Value(str):
@@ -66,8 +67,12 @@ def _finalized(value: object) -> str:
     if isinstance(value, _Turn):
         return value
     text = _Value(_written(value))
-    spend(len(text) // _CHARS)
+    spend(1 + steps_for(len(text)))
     return text
+
+
+def _captured(pieces: Iterable[str]) -> str:
+    return "".join(piece for piece in pieces if not isinstance(piece, _Turn))
 
 
 def _written(value: object) -> str:
@@ -75,22 +80,60 @@ def _written(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        check_size(weight(cast(object, value)), "a value")
-        return to_json(value, fallback=str).decode()
+        check_made("a value", cast(object, value))
+        return as_json(cast(object, value))
     if isinstance(value, BaseModel) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
-        return to_json(value, fallback=str).decode()
+        return as_json(value)
     return str(value)
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON, the same in every process.
+
+    Args:
+        value: of any kind; what JSON does not know is written as its text.
+
+    Raises:
+        ValueError: when it holds itself, or text that cannot be written.
+    """
+    return to_json(_ordered(value), fallback=str, bytes_mode="base64").decode()
+
+
+def _ordered(value: object) -> object:
+    """A value whose sets are lists in order: their own order is another in each process."""
+    match value:
+        case dict():
+            pairs = cast(dict[object, object], value)
+            return {key: _ordered(part) for key, part in pairs.items()}
+        case list() | tuple():
+            return [_ordered(part) for part in cast(Sequence[object], value)]
+        case set() | frozenset():
+            return sorted(map(_ordered, cast(set[object], value)), key=repr)
+        case _:
+            return value
+
+
+class _Folders(jinja2.FileSystemLoader):
+    """Finds what a template includes, and follows no link out of its folders."""
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> Any:
+        found = super().get_source(environment, template)
+        path = Path(found[1]).resolve()
+        if not any(path.is_relative_to(Path(root).resolve()) for root in self.searchpath):
+            raise jinja2.TemplateNotFound(template)
+        return found
 
 
 class _Prompts(Sandbox):
     """The sandbox of prompt templates: blocks that are named as roles are messages."""
 
+    concat = staticmethod(_captured)  # of what is not put out at once, as {{ super() }}
+
     def __init__(self, folders: Sequence[Path]) -> None:
-        loader = jinja2.FileSystemLoader([str(folder) for folder in folders])
-        super().__init__(loader=loader, finalize=_finalized)
-        self.filters["_turn"] = _turned
+        super().__init__(loader=_Folders([str(folder) for folder in folders]), finalize=_finalized)
+        self.filters |= {_TURN: _turned}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -98,6 +141,7 @@ class _Prompts(Sandbox):
         words = "what it says could not be told from values; use {{ value | filter }}"
         _refuse(tree, (nodes.FilterBlock,), "filter", words)
         _refuse(tree, (nodes.CallBlock,), "call", words)
+        _refuse(tree, (nodes.EvalContextModifier,), "autoescape", words)
         for block in tree.find_all(nodes.Block):
             role = _BLOCK.fullmatch(block.name)
             if role is not None:
@@ -111,7 +155,7 @@ def _refuse(tree: nodes.Template, kinds: tuple[type[nodes.Node], ...], word: str
 
 
 def _turn(role: str) -> nodes.Output:
-    return nodes.Output([nodes.Filter(nodes.Const(role), "_turn", [], [], None, None)])
+    return nodes.Output([nodes.Filter(nodes.Const(role), _TURN, [], [], None, None)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -124,6 +168,7 @@ class Template:
         variables: the values that it needs.
         optional: the values that it uses where they are there.
         makes: messages, or the raw text that a model is given.
+        text: as it was written.
     """
 
     name: str
@@ -131,6 +176,7 @@ class Template:
     variables: tuple[str, ...]
     optional: tuple[str, ...]
     makes: Literal["messages", "raw"]
+    text: str
     _blank: tuple[str, ...]
     _code: jinja2.Template
 
@@ -166,9 +212,12 @@ class Template:
             with bounded():
                 pieces = list(self._code.generate(given))
         except Exception as error:  # a template can raise anything
-            raise TemplateError(f"{self.name}: {_reason(error, values)}") from error
+            raise TemplateError(f"{self.name}: {_reason(error, values)}") from cause(error)
         if self.makes == "raw":
-            return tuple(_segments(pieces))
+            segments = tuple(_segments(pieces))
+            if not segments:
+                raise TemplateError(f"{self.name}: it makes no text of these values")
+            return segments
         return tuple(self._messages(pieces))
 
     def _messages(self, pieces: Sequence[str]) -> Iterable[Message]:
@@ -194,7 +243,7 @@ class Template:
 
 def _segments(pieces: Iterable[str]) -> Iterable[Segment]:
     for piece in pieces:
-        if piece:
+        if piece and not isinstance(piece, _Turn):
             trusted = not isinstance(piece, _Value)
             yield Segment(text=piece if trusted else str.__str__(piece), trusted=trusted)
 
@@ -202,11 +251,15 @@ def _segments(pieces: Iterable[str]) -> Iterable[Segment]:
 def _trimmed(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     """Segments without the space that the template itself has at the edges."""
     found = list(segments)
+    while found and found[0].trusted and not found[0].text.strip():
+        del found[0]
+    while found and found[-1].trusted and not found[-1].text.strip():
+        del found[-1]
     if found and found[0].trusted:
         found[0] = Segment(text=found[0].text.lstrip(), trusted=True)
     if found and found[-1].trusted:
         found[-1] = Segment(text=found[-1].text.rstrip(), trusted=True)
-    return tuple(segment for segment in found if segment.text)
+    return tuple(found)
 
 
 def _reason(error: Exception, values: Mapping[str, object]) -> str:
@@ -253,14 +306,10 @@ def template_of(text: str) -> Template:
 def _compiled(found: Found) -> Template:
     name, header = found.name, header_of(found)
     environment = _Prompts(found.folders)
-    try:
+    with compiling(name):
         code = environment.from_string(found.text)
         tree = environment.parse(found.text)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"{name}, line {error.lineno}: {error.message}") from error
-    except jinja2.TemplateError as error:
-        raise TemplateError(f"{name}: {error}") from error
-    blank = _names(name, header, "optional")
+    blank = tuple[str, ...](header.get("optional") or ())
     tested = _tested(tree)
     needed = meta.find_undeclared_variables(tree) - tested - set(blank)
     makes = header.get("makes", "messages")
@@ -268,20 +317,14 @@ def _compiled(found: Found) -> Template:
         raise TemplateError(f"{name}: makes: expected {' or '.join(_MAKES)}, got {makes!r}")
     return Template(
         name=name,
-        description=str(header.get("description", "")),
-        variables=_names(name, header, "variables") or tuple(sorted(needed)),
+        description=header.get("description", ""),
+        variables=tuple(header.get("variables") or sorted(needed)),
         optional=(*blank, *sorted(tested)),
         makes=cast(Any, makes),
+        text=found.text,
         _blank=blank,
         _code=code,
     )
-
-
-def _names(name: str, header: Mapping[str, object], key: str) -> tuple[str, ...]:
-    names: Any = header.get(key) or []
-    if not isinstance(names, list):
-        raise TemplateError(f"{name}: {key}: expected a list of names, such as [question]")
-    return tuple(map(str, cast(list[object], names)))
 
 
 def _tested(tree: nodes.Template) -> set[str]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 from typedllm.errors import TemplateError
 from typedllm.records import Message, Segment
 from typedllm.templating.chat_template import ChatTemplate
-from typedllm.templating.finding import find, header_of
+from typedllm.templating.finding import Found, find, header_of
 
 __all__ = ["ChatFormat", "chat_format"]
 
@@ -77,7 +76,6 @@ def _places(text: str, mark: str) -> Iterator[int]:
         place = text.find(mark, place + 1)
 
 
-@lru_cache(maxsize=64)
 def chat_format(name: str | Path, *, allow_marks: bool = False) -> ChatFormat:
     """Find the raw prompt format of a model family.
 
@@ -91,9 +89,10 @@ def chat_format(name: str | Path, *, allow_marks: bool = False) -> ChatFormat:
     Raises:
         TemplateError: when there is none of that name, or it is not valid.
     """
-    found = find(name, "models")
-    marks = header_of(found).get("marks", [])
-    if not isinstance(marks, list):
-        raise TemplateError(f"{found.name}: marks: expected a list of texts")
-    texts = tuple(str(mark) for mark in cast(list[object], marks))
-    return ChatFormat(found.name, ChatTemplate(found.text, {}), texts, allow_marks)
+    return _format(find(name, "models"), allow_marks)
+
+
+@lru_cache(maxsize=64)
+def _format(found: Found, allow_marks: bool) -> ChatFormat:
+    marks = tuple[str, ...](header_of(found).get("marks") or ())
+    return ChatFormat(found.name, ChatTemplate(found.text, {}), marks, allow_marks)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 
 import jinja2
 
 from typedllm.errors import TemplateError
 from typedllm.records import Message, Role, Segment
-from typedllm.templating.sandbox import Sandbox, bounded
+from typedllm.templating.sandbox import Sandbox, cause, compiling
+from typedllm.templating.steps import bounded
 
 __all__ = ["ChatTemplate"]
 
 # Private-use characters, between whitespace of a kind that no template writes: where a template
 # trims a message, the whitespace is gone, and the content is to be trimmed likewise.
 _MARK = "\x1f\ue000{}\ue001\x1f"
+_MOST_CHARS = 20_000_000
 _MARKS = re.compile("(\x1f?)\ue000(\\d+)\ue001(\x1f?)")
 
 
@@ -54,13 +57,12 @@ class ChatTemplate:
         # {% generation %} marks an answer for training; here it is a block like any other
         source = re.sub(r"({%-?\s*)generation(\s*-?%})", r"\1if true\2", source)
         source = re.sub(r"({%-?\s*)endgeneration(\s*-?%})", r"\1endif\2", source)
-        try:
+        with compiling("the chat template"):
             self._template = environment.from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(f"chat template, line {error.lineno}: {error.message}") from error
         self._variables = {
             **special,
             "raise_exception": _raise,
+            "strftime_now": _now,
             "add_generation_prompt": True,
             "tools": None,
             "documents": None,
@@ -95,6 +97,8 @@ class ChatTemplate:
                 segments.append(Segment(text=piece, trusted=True))
             else:
                 segments += _trimmed(messages[piece.message].content, piece)
+        if sum(len(segment.text) for segment in segments) > _MOST_CHARS:
+            raise TemplateError(f"the chat template makes more than {_MOST_CHARS:,} characters")
         return segments
 
     def _lay_out(self, roles: tuple[Role, ...], empty: tuple[bool, ...]) -> list[str | _Content]:
@@ -108,8 +112,8 @@ class ChatTemplate:
                 text = self._template.render(self._variables, messages=messages)
         except Exception as error:  # a template can raise anything
             raise TemplateError(
-                f"the chat template refuses the roles {', '.join(roles)}: {error}"
-            ) from error
+                f"the chat template refuses the roles {', '.join(roles)}: {str(error)[:500]}"
+            ) from cause(error)
         pieces: list[str | _Content] = []
         end = 0
         for mark in _MARKS.finditer(text):
@@ -125,6 +129,10 @@ class ChatTemplate:
 
 def _raise(message: str) -> None:
     raise jinja2.TemplateError(message)
+
+
+def _now(format: str) -> str:
+    return datetime.now().strftime(format)
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import yaml
 
@@ -15,7 +15,7 @@ from typedllm._resources import folder
 from typedllm.errors import TemplateError
 from typedllm.settings import templates_folder
 
-__all__ = ["Found", "Kind", "find", "header_of", "template_names"]
+__all__ = ["Found", "Kind", "find", "header_of", "is_file", "template_names"]
 
 Kind: TypeAlias = Literal["prompts", "models", "instructions"]
 """Templates of prompts, of the chat formats of model families, of what is said about the answer."""
@@ -23,7 +23,9 @@ Kind: TypeAlias = Literal["prompts", "models", "instructions"]
 _ENDING: Final = ".j2"
 _TEXT: Final = re.compile(r"\{[{%#]|\n")  # a name has none of these
 _HEADER: Final = re.compile(r"\s*\{#-?(.*?)-?#\}", re.DOTALL)
-_KEYS: Final = frozenset({"description", "variables", "optional", "makes", "marks"})
+_LONGEST: Final = 10_000  # characters of a header
+_TEXTS: Final = ("description", "makes")
+_LISTS: Final = ("variables", "optional", "marks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,29 @@ def find(template: str | Path, kind: Kind) -> Found:
         for root in _roots():
             for place in (root / kind, root):
                 path = place / (template.removesuffix(_ENDING) + _ENDING)
-                if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+                if is_file(path) and path.resolve().is_relative_to(root.resolve()):
                     return Found(template, _read(path), (root / kind, *_roots()))
     path = Path(template)
-    if path.suffix == _ENDING and path.is_file():
+    if path.suffix == _ENDING and is_file(path):
         return Found(str(path), _read(path), (path.parent, *_roots()))
     if isinstance(template, Path):
         raise TemplateError(f"{path}: there is no such file of the ending {_ENDING}")
     known = list(template_names(kind))
-    near = get_close_matches(template, known, n=1)
+    near = get_close_matches(template[:100], known, n=1)
     mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    raise TemplateError(f"no template is called {template!r}; {mend}")
+    raise TemplateError(f"no template is called {template[:100]!r}; {mend}")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name may be longer than any file's.
+
+    Args:
+        path: of any length.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def template_names(kind: Kind) -> Iterator[str]:
@@ -97,7 +111,7 @@ def _read(path: Path) -> str:
         raise TemplateError(f"{path}: cannot be read: {error}") from error
 
 
-def header_of(found: Found) -> dict[str, object]:
+def header_of(found: Found) -> dict[str, Any]:
     """What the first comment of a template says, as YAML.
 
     Its keys are `description`; `variables`, those that the template needs; `optional`, those that
@@ -114,17 +128,27 @@ def header_of(found: Found) -> dict[str, object]:
     comment = _HEADER.match(text)
     if comment is None:
         return {}
+    if len(comment[1]) > _LONGEST:
+        raise TemplateError(f"{name}: its first comment has more than {_LONGEST:,} characters")
     try:
-        read: object = yaml.safe_load(comment[1])
-    except yaml.YAMLError as error:
+        read: object = yaml.load(comment[1], yaml.BaseLoader)  # lists, mappings and text
+    except (yaml.YAMLError, RecursionError) as error:
         raise TemplateError(f"{name}: its first comment is not YAML: {error}") from error
     if not isinstance(read, dict):
-        return {"description": str(comment[1]).strip()}
-    header = cast(dict[str, object], read)
-    unknown = [key for key in header if key not in _KEYS]
-    if unknown:
-        raise TemplateError(
-            f"{name}: its first comment has the key {unknown[0]!r}; known are"
-            f" {', '.join(sorted(_KEYS))}"
-        )
+        return {"description": comment[1].strip()}
+    header = cast(dict[str, Any], read)
+    for key, value in header.items():
+        _check_header(name, str(key), value)
     return header
+
+
+def _check_header(name: str, key: str, value: object) -> None:
+    if key in _TEXTS and not isinstance(value, str):
+        raise TemplateError(f"{name}: {key}: expected a text")
+    if key in _LISTS:
+        parts = cast(list[object], value) if isinstance(value, list) else [None]
+        if value != "" and not all(isinstance(part, str) for part in parts):
+            raise TemplateError(f"{name}: {key}: expected a list of texts, such as [question]")
+    elif key not in _TEXTS:
+        known = ", ".join(sorted((*_TEXTS, *_LISTS)))
+        raise TemplateError(f"{name}: its first comment has the key {key!r}; known are {known}")

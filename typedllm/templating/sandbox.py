@@ -9,38 +9,42 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import islice
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NoReturn, cast
 
-from jinja2 import StrictUndefined, TemplateError, nodes, pass_context
+import jinja2
+from jinja2 import StrictUndefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.ext import loopcontrols
-from jinja2.runtime import Context
+from jinja2.filters import do_int
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
+from jinja2.utils import Namespace
+from markupsafe import Markup
 
+from typedllm.errors import TemplateError
+from typedllm.templating.counting import OWN_FILTERS, counting
 from typedllm.templating.sizes import (
     BY_FILTER,
     BY_METHOD,
     MOST_CHARS,
+    TooLarge,
+    check_bits,
+    check_given,
     check_made,
-    check_size,
+    minus,
     modulo,
     plus,
     power,
     times,
-    weight,
 )
+from typedllm.templating.steps import bounded, spend
 
-__all__ = ["Sandbox", "bounded", "spend"]
+__all__ = ["Sandbox", "cause", "compiling"]
 
-T = TypeVar("T")
-
-_MOST_STEPS: Final = 1_000_000  # of one rendering
-_CHARS: Final = 20  # that a step writes
 _LONGEST: Final = 1_000_000  # characters of a template
 _LEFT_OUT: Final = frozenset({"random", "urlize", "xmlattr", "pprint"})  # no prompt needs them
 _TEXT: Final = frozenset(
@@ -51,132 +55,99 @@ _TEXT: Final = frozenset(
 )
 _NUMBER: Final = frozenset({"is_integer", "bit_length", "real", "imag"})
 _METHODS: Final[tuple[tuple[type, frozenset[str]], ...]] = (
+    (Markup, _TEXT),
     (str, _TEXT),
     (bytes, frozenset[str]()),
     (int, _NUMBER),
     (float, _NUMBER),
 )
+_CHEAP: Final = frozenset({"get", "items", "keys", "values"})  # of a mapping, whatever its size
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "+": plus,
+    "-": minus,
     "*": times,
     "**": power,
     "%": modulo,
 }
 
-_left: ContextVar[list[int]] = ContextVar("typedllm_template_steps")
 
+class _Namespace(Namespace):
+    """A namespace that is not written out: it could hold others, twice each, and so on."""
 
-@contextmanager
-def bounded() -> Generator[None]:
-    """Count the steps of a rendering; after a million of them it is given up."""
-    token = _left.set([_MOST_STEPS])
-    try:
-        yield
-    finally:
-        _left.reset(token)
-
-
-def spend(steps: int) -> None:
-    """Count steps.
-
-    Raises:
-        SecurityError: when there have been too many.
-    """
-    left = _left.get(None)
-    if left is not None:
-        left[0] -= steps
-        if left[0] < 0:
-            raise SecurityError(f"the template takes more than {_MOST_STEPS:,} steps")
-
-
-def _counted(values: Iterable[T], steps: int) -> Iterator[T]:
-    for value in values:
-        spend(steps)
-        yield value
-
-
-@pass_context  # which is there when it is rendered only: it is not worked out beforehand
-def _passed(context: Context, steps: int) -> str:
-    spend(steps)
-    return ""
-
-
-def _made(value: T) -> T:
-    check_size(weight(value), "a list")
-    return value
-
-
-def _concatenated(values: list[Any]) -> str:
-    texts = [str(value) for value in values]
-    check_size(sum(map(len, texts)), "~")
-    return "".join(texts)
+    def __repr__(self) -> str:
+        return "<namespace>"
 
 
 def _formatted(text: object, *args: object, **kwargs: object) -> str:
     return modulo(str(text), kwargs or args)
 
 
+def _whole(value: Any, default: Any = 0, base: int = 10) -> Any:
+    return check_bits(do_int(value, default, base))
+
+
+def _as_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """As transformers has it: Jinja's own escapes what HTML does not bear."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
 @pass_context
 def _spent(context: Context, value: object) -> object:
     """What is put out, once it is counted."""
-    spend(len(value) // _CHARS if isinstance(value, str) else 0)
+    spend(1)
+    check_made("what is put out", value)
     return value
 
 
-class _Counting(NodeTransformer):
-    """Puts the counting into a template, and what looks at sizes."""
+@contextmanager
+def compiling(name: str) -> Generator[None]:
+    """Bound what it takes to compile a template, and name what is wrong with it.
 
-    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - jinja2's name
-        self.generic_visit(node)
-        node.iter = _filtered(
-            cast(nodes.Expr, node.iter), "_counted", 1 + _chars(node.body) // _CHARS
-        )
-        return node
+    Args:
+        name: of the template, for messages.
 
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
-        self.generic_visit(node)
-        node.body.insert(0, _passing(node.body))
-        return node
-
-    def visit_Template(self, node: nodes.Template) -> nodes.Template:  # noqa: N802
-        self.generic_visit(node)
-        node.body.insert(0, _passing(node.body))
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(nodes.List(node.nodes), "_concatenated")
-
-    def visit_List(self, node: nodes.List) -> nodes.Filter:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(node, "_made")
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Filter:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(node, "_made")
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Expr:  # noqa: N802
-        self.generic_visit(node)
-        return _filtered(node, "_made") if node.ctx == "load" else node
+    Raises:
+        TemplateError: when it is not valid Jinja, or too much.
+    """
+    try:
+        with bounded():
+            yield
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"{name}, line {error.lineno}: {error.message}") from error
+    except jinja2.TemplateError as error:
+        raise TemplateError(f"{name}: {error}") from error
+    except (RecursionError, MemoryError, SyntaxError) as error:  # of Python's own compiler
+        raise TemplateError(f"{name}: it is nested too deeply") from error
 
 
-def _filtered(node: nodes.Expr, name: str, *args: int) -> nodes.Filter:
-    return nodes.Filter(node, name, [nodes.Const(arg) for arg in args], [], None, None)
+def cause(error: Exception) -> Exception:
+    """Return an error of a rendering, to be kept with the results of a batch.
 
+    Args:
+        error: what a template raised.
 
-def _passing(body: list[nodes.Node]) -> nodes.Output:
-    return nodes.Output([_filtered(nodes.Const(1 + _chars(body) // _CHARS), "_passed")])
-
-
-def _chars(body: list[nodes.Node]) -> int:
-    """Characters of a template's own words in a part of it."""
-    inside = [nodes.Template(body)]
-    return sum(len(data.data) for node in inside for data in node.find_all(nodes.TemplateData))
+    Returns:
+        The same; where it was stopped, without the frames, which hold all that it had made.
+    """
+    stopped = isinstance(error, SecurityError | TooLarge | RecursionError | MemoryError)
+    return error.with_traceback(None) if stopped else error
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """An environment for templates from anywhere; render inside of `bounded()`."""
+    """An environment for templates from anywhere, inside of `compiling` and `bounded`."""
 
     intercepted_binops = frozenset(_OPERATORS)
 
@@ -194,21 +165,24 @@ class Sandbox(ImmutableSandboxedEnvironment):
             extensions=[loopcontrols],
             **(defaults | options),
         )
-        vars(self)["globals"].pop("lipsum")
-        filters = cast(dict[str, Callable[..., Any]], self.filters)
+        names = vars(self)["globals"]
+        names.pop("lipsum")
+        names["namespace"] = _Namespace
+        filters = cast(dict[str, Callable[..., Any]], vars(self)["filters"])
         found = {name: made for name, made in filters.items() if name not in _LEFT_OUT}
-        found["format"] = _formatted
-        self.filters = {name: _guarded(name, made) for name, made in found.items()} | {
-            "_counted": _counted,
-            "_passed": _passed,
-            "_made": _made,
-            "_concatenated": _concatenated,
-        }
+        found |= {"format": _formatted, "int": _whole, "tojson": _as_json}
+        guarded = {name: _guarded(name, made) for name, made in found.items()}
+        self.filters: dict[str, Callable[..., Any]] = {**guarded, **OWN_FILTERS}
+        self.tests = {name: _guarded(name, made) for name, made in self.tests.items()}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if len(source) > _LONGEST:
-            raise TemplateError(f"a template has at most {_LONGEST:,} characters")
-        return _Counting().visit(super()._parse(source, name, filename))
+            raise jinja2.TemplateError(f"a template has at most {_LONGEST:,} characters")
+        return counting(super()._parse(source, name, filename))
+
+    def handle_exception(self, source: str | None = None) -> NoReturn:
+        """Raise what a template raised; Jinja would make frames that hold all its values."""
+        raise  # noqa: PLE0704 - it is called where an error is handled
 
     def get_template(self, name: Any, parent: Any = None, globals: Any = None) -> Any:
         """Find a template; what includes it without an end is stopped."""
@@ -226,37 +200,54 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`str.format` is no method that a template may use; so there is nothing to wrap."""
         return None
 
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Look up an item, which a filter may be told to do over and over: `a.0.0.0.0`."""
+        spend(1)
+        return super().getitem(obj, argument)
+
+    def call_filter(self, name: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a filter that another one names, such as `map`, but none of those put in."""
+        if str(name).startswith("("):
+            raise SecurityError(f"no filter is called {name!r}")
+        return super().call_filter(name, *args, **kwargs)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Do what an operator does, where it does not make too much."""
         return _OPERATORS[operator](left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call what a template calls."""
-        spend(1)
+        spend(1 + len(args) + len(kwargs))
         owner = getattr(__obj, "__self__", None)
-        if not isinstance(owner, str):
+        name = getattr(__obj, "__name__", type(__obj).__name__)
+        if isinstance(__obj, Macro) or (isinstance(owner, Mapping) and name in _CHEAP):
             return super().call(__context, __obj, *args, **kwargs)
         args = tuple(map(_listed, args))
-        check_made(__obj.__name__, BY_METHOD, (owner, *args, *kwargs.values()))
+        given = [*args, *kwargs.values()]
+        method = isinstance(owner, str | list | tuple)
+        check_given(name, BY_METHOD if method else {}, [owner, *given] if method else given)
         result = super().call(__context, __obj, *args, **kwargs)
-        spend(len(result) // _CHARS if isinstance(result, str) else 0)
+        check_made(name, result)
         return result
 
 
 def _guarded(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that looks at sizes first."""
+    """A filter or test that looks at sizes first."""
     leading = 1 if getattr(made, "jinja_pass_arg", None) is not None else 0
     signature = _signature(made)
 
     @functools.wraps(made)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        spend(1)
         args = tuple(map(_listed, args))
         given = args
         if kwargs and signature is not None:
-            given = tuple(signature.bind(*args, **kwargs).arguments.values())
-        check_made(name, BY_FILTER, given[leading:])
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            given = tuple(bound.arguments.values())
+        check_given(name, BY_FILTER, given[leading:])
         result = made(*args, **kwargs)
-        spend(1 + (len(result) // _CHARS if isinstance(result, str) else 0))
+        check_made(name, result)
         return result
 
     return guarded
