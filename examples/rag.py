@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any, Literal
 
-import bm25s  # pip install bm25s
 from pydantic import BaseModel, Field
 
 from typedllm import LLM
+
+try:
+    import bm25s
+except ImportError:
+    sys.exit("bm25s is missing: pip install 'typedllm[bm25]'")
 
 PASSAGES = [
     "A ticket for the Museum of the Sea costs 14.50 EUR.",
@@ -22,7 +26,6 @@ SHOWN = 2  # passages for each question
 
 
 class Ticket(BaseModel):
-    # It cannot name a passage that it was not shown.
     passages: set[Annotated[int, Field(ge=1, le=SHOWN)]] = Field(min_length=1)
     price: float = Field(ge=0)
     currency: Literal["EUR", "GBP", "USD"]

@@ -29,7 +29,8 @@ def test_each_response_is_shown_with_all_that_belongs_to_it(capsys: pytest.Captu
     collection = PromptCollection(
         ["I am 25.", "I am 31."],
         system_prompts="Be exact.",
-        contexts=[{"a": 1}, {}],
+        contexts=[{"a": 1}, {"a": 2}],
+        template="{{ user_prompt }} {{ a }}",
         metadata=[{"row": 1}, {}],
         conversation_ids=["x", "y"],
     )
@@ -47,7 +48,7 @@ def test_each_response_is_shown_with_all_that_belongs_to_it(capsys: pytest.Captu
         collection[0].id,
         "x",
     ]
-    assert (second["context"], second["metadata"], second["request id"]) == ("-", "-", "1")
+    assert (second["context"], second["metadata"], second["request id"]) == ('{"a":2}', "-", "1")
 
 
 def test_whatever_was_asked_is_shown_and_errors_stand_in_their_place(

@@ -177,7 +177,10 @@ def test_names_that_the_input_has_too_are_told_apart(tmp_path: Path) -> None:
     assert (row["topic"], row["error"]) == ("old", "e")
     assert row["answer.topic"] in ("a", "b")
     outcome = extract(source, "--column", "text", "--format", "csv")
-    assert outcome.stdout.splitlines()[0] == "text,topic,error,answer.topic,confidence,answer.error"
+    assert (
+        outcome.stdout.splitlines()[0]
+        == "text,topic,error,answer.topic,confidence,clipped,answer.error"
+    )
 
 
 def test_a_value_without_fields_is_one_column(tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_a_value_without_fields_is_one_column(tmp_path: Path) -> None:
         (row,) = rows(extract("x", spec=spec))
         assert list(row) == ["text", "value"]
     outcome = extract("x", "--format", "csv", spec="bool | None")
-    assert outcome.stdout.splitlines()[0] == "text,value,confidence,error"
+    assert outcome.stdout.splitlines()[0] == "text,value,confidence,clipped,error"
 
 
 def test_the_input_is_never_written_over(tmp_path: Path) -> None:
@@ -287,3 +290,20 @@ def test_answers_that_come_out_of_order_are_put_in_order() -> None:
             assert result.unwrap() == {"word": row.text}
         else:
             assert str(result.error) == "broken"
+
+
+def test_what_max_tokens_cut_is_said_in_every_form():
+    run = CliRunner().invoke
+    asked = [
+        "extract",
+        "Pay 123456 EUR to Nordwind Ltd",
+        "--spec",
+        '{"total": "int"}',
+        "--max-tokens",
+    ]
+    line = run(app, [*asked, "8", "--format", "jsonl"])
+    assert json.loads(line.stdout)["clipped"] == ["$", "$.total"]
+    assert "1 of 1 answers were cut short to fit max_tokens" in line.stderr
+    assert " cut" in run(app, [*asked, "8", "--format", "table"]).stdout
+    short = ["extract", "I am 25.", "--spec", '{"age": "int"}']
+    assert "clipped" not in json.loads(run(app, short).stdout)

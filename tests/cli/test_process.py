@@ -141,7 +141,7 @@ def test_confidence_is_shown_in_every_form() -> None:
     sure = json.loads(line)["confidence"]
     assert set(sure) == {"$", "$.age"}
     line = invoke("extract", "I am 36.", "--spec", "int", "--format", "csv").splitlines()[1]
-    assert 0 <= float(line.split(",")[-2]) <= 1
+    assert 0 <= float(line.split(",")[-3]) <= 1
     assert "%" in invoke("extract", "I am 36.", "--spec", "int", "--format", "table")
 
 

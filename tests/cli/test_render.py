@@ -105,3 +105,15 @@ def test_a_template_is_shown():
     assert "{{ question }}" in run(app, ["templates", "show", "generic/default"]).stdout
     result = run(app, ["templates", "show", "nothing"])
     assert result.exit_code == 2 and "`typedllm templates` lists them" in result.stderr
+
+
+def test_templates_in_the_folder_itself_are_listed_and_a_missing_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine.j2").write_text("{{ thing }}")
+    monkeypatch.setenv("TYPEDLLM_TEMPLATES", str(tmp_path))
+    assert "  mine " in run(app, ["templates"]).stdout
+    assert "did you mean 'mine'?" in run(app, ["render", "x", "--template", "mne"]).stderr
+    monkeypatch.setenv("TYPEDLLM_TEMPLATES", str(tmp_path / "nope"))
+    result = run(app, ["render", "x", "--template", "mine"])
+    assert result.exit_code == 2 and "TYPEDLLM_TEMPLATES: " in result.stderr

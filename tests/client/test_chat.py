@@ -106,14 +106,14 @@ def test_tokens_are_those_of_the_engines_tokenizer(embedded_llm: LLM):
 
 def test_a_conversation_is_saved_and_goes_on(tmp_path: Path):
     engine = Scripted(["a", "b"])
-    chat = LLM(engine).chat(id="talk")
+    chat = LLM(engine).chat(id="talk", template="{{ user_prompt }}{{ x[1:] }}")
     chat.run("über", metadata={"row": 1}, context={"x": [1]})
     chat.save(tmp_path / "talk.json")
 
     again = LLM(engine).chat().load(tmp_path / "talk.json")
     assert again.id == "talk" and again.turns == chat.turns
     again.call("more")
-    assert [text for _, text in said(engine.requests[1])] == ["über", "a", "more"]
+    assert [text for _, text in said(engine.requests[1])] == ["über[]", "a", "more"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"turns": [{"no": 1}]}', '{"id": 1}', None])

@@ -10,7 +10,16 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from typedllm import LLM, EngineError, Sampling, Scripted, SpecError, TemplateError, UsageError
+from typedllm import (
+    LLM,
+    EngineError,
+    Example,
+    Sampling,
+    Scripted,
+    SpecError,
+    TemplateError,
+    UsageError,
+)
 
 
 class Ticket(BaseModel):
@@ -226,3 +235,47 @@ def test_the_packaged_model_answers(embedded_llm: LLM):
     rendered = read.render("Hi")
     assert rendered.text.endswith("<|user|>Hi<|assistant|>")
     assert rendered.tokens == read.run("Hi").usage.input_tokens
+
+
+def test_a_parameter_without_a_place_and_self_are_found_when_it_is_made():
+    llm, _ = scripted()
+
+    def braces(text: str) -> int:
+        """Read the age in {text}"""
+        ...
+
+    def own(self: Any, text: str) -> int:
+        """{{ self.name }} {{ text }}"""
+        ...
+
+    with pytest.raises(TemplateError, match="no place for the parameter text; write"):
+        llm.function(braces)
+    with pytest.raises(TemplateError, match="write `this` instead"):
+        llm.function(own)
+    with pytest.raises(UsageError, match="expected a function with a return type, got 5"):
+        llm.function(5)  # pyright: ignore
+
+
+def test_examples_are_written_as_the_model_would_and_checked():
+    llm, engine = scripted('"good"', '"good"')
+
+    @llm.function(examples=[Example("Thanks!", "good")])
+    def mood(user_prompt: str) -> Literal["good", "bad"]:
+        """{{ user_prompt }}"""
+        ...
+
+    mood("Hi")
+    assert asked(engine)[1:3] == ["Thanks!", '"good"']
+    with pytest.raises(UsageError, match="the answer 'fine' is none of the output type"):
+        llm.call("x", Literal["good", "bad"], examples=[Example("Hm", "fine")])
+    with pytest.raises(UsageError, match="is none of the output type"):
+        llm.call("x", {"age": "int"}, examples=[Example("Hm", {"ag": 3})])
+
+
+def test_values_without_a_template_are_an_error_and_not_dropped():
+    llm, engine = scripted("x")
+    with pytest.raises(UsageError, match="context: place is given, and there is no template="):
+        llm.call("Hi", context={"place": "Oslo"})
+    with pytest.raises(TemplateError, match="user_prompt is given twice"):
+        llm.call("Hi", template="{{ user_prompt }}", context={"user_prompt": "other"})
+    assert engine.requests == []

@@ -65,18 +65,18 @@ def test_text_is_in_the_format_of_a_family() -> None:
     with pytest.raises(TemplateError, match="no template is called 'llama9'"):
         prompt.text("llama9")
     with pytest.raises(TemplateError, match="it makes no text"):
-        Prompt(template="{#\nmakes: raw\n#}{{ user_prompt }}").text()
+        Prompt(template="{#\nmakes: raw\n#}{{ x }}", context={"x": ""}).text()
 
 
 def test_the_order_is_system_examples_history_turn() -> None:
     prompt = Prompt(
         user_prompt="now",
         system_prompt="S",
-        examples=[Example("shot", "answer")],
+        examples=[Example("shot", {"age": 1})],
         history=(turn("user", "before"), turn("assistant", "said")),
     )
     turns = [
-        *[("user", "shot"), ("assistant", "answer"), ("user", "before"), ("assistant", "said")],
+        *[("user", "shot"), ("assistant", '{"age":1}'), ("user", "before"), ("assistant", "said")],
         ("user", "now"),
     ]
     assert said(prompt, AGE) == [("system", f"S\n\n{TOLD}"), *turns]
@@ -116,7 +116,7 @@ def test_history_and_examples_stand_where_a_template_places_them() -> None:
     [
         (Prompt(user_prompt="Hi"), "Nothing of {{ city }}", "user_prompt"),
         (Prompt(user_prompt="Hi", system_prompt="S"), RAW, "system_prompt"),
-        (Prompt(user_prompt="Hi", examples=[Example("a", "b")]), RAW, "examples"),
+        (Prompt(user_prompt="Hi", examples=[Example("a", {"age": 1})]), RAW, "examples"),
         (Prompt(user_prompt="Hi", history=(turn("user", "a"),)), RAW, "history"),
         (Prompt(user_prompt="Hi"), "{#\nmakes: raw\n#}<s>{{ city }}", "user_prompt"),
     ],

@@ -445,3 +445,35 @@ def test_any_json_is_read_back(value: object) -> None:
             spec_of(form).read(text)
         except Invalid as error:
             assert error.issues
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "value"),
+    [
+        ({"type": ["integer", "null"]}, "null", None),
+        ({"enum": ["a", "b"]}, '"a"', "a"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "x"}, "3", 3),
+        ({"oneOf": [{"const": 1}, {"const": 2}]}, "2", 2),
+        ({"properties": {"a": {"type": "integer"}}, "required": ["a"]}, '{"a":1}', {"a": 1}),
+        ({"items": "list[str]"}, '{"items":["x"]}', {"items": ["x"]}),
+        ({"title": "str", "description": "str"}, '{"title":"a","description":"b"}', None),
+        ({"enum": "str"}, '{"enum":"x"}', {"enum": "x"}),
+        (
+            {"properties": {"sku": "str"}},
+            '{"properties":{"sku":"x"}}',
+            {"properties": {"sku": "x"}},
+        ),
+        ({"enum": ["a", "b"], "count": "int"}, '{"enum":"a","count":1}', {"enum": "a", "count": 1}),
+    ],
+)
+def test_a_schema_is_told_from_a_dict_of_types_by_what_its_words_hold(spec, text, value):
+    found = spec_of(spec).read(text)
+    assert found == value or value is None
+
+
+@pytest.mark.parametrize(
+    "spec", [{"const": "yes"}, {"not": {"type": "integer"}}, {"pattern": "^a", "minLength": 3}]
+)
+def test_what_may_be_meant_as_a_schema_says_how_to_write_one(spec):
+    with pytest.raises(SpecError, match=r"meant as a JSON Schema, write JsonSchema\(\.\.\.\)"):
+        spec_of(spec)

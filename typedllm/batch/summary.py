@@ -41,6 +41,7 @@ def _lines(result: Result[Any], system: str | None, values: int) -> Iterator[str
         "context": prompt and dict(prompt.context),
         "response": result.value if result.ok else None,
         **({} if result.ok else {"error": result.error}),
+        **({"clipped": ", ".join(result.clipped)} if result.clipped else {}),
         "system prompt": prompt.system_prompt if prompt and prompt.system_prompt else system,
         "metadata": dict(result.metadata),
         "request id": result.id,

@@ -78,7 +78,7 @@ def extract(
     from typedllm.records import Sampling
 
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
-    written = failed = 0
+    written = failed = cut = 0
     with LLM(model, system=system, sampling=sampling) as llm:
         llm.explain(output_type)  # raises what concerns all rows, before a file is written
         try:
@@ -91,10 +91,13 @@ def extract(
                     writer.write(row, result)
                     written += 1
                     failed += not result.ok
+                    cut += bool(result.clipped)
                     step()
         except KeyboardInterrupt:
             typer.echo("interrupted; the rows written so far are whole", err=True)
             raise typer.Exit(130) from None
+    if cut:
+        typer.echo(f"{cut} of {written} answers were cut short to fit max_tokens", err=True)
     if failed:
         typer.echo(f"{failed} of {written} rows failed; their error says why", err=True)
         raise typer.Exit(1)

@@ -106,13 +106,17 @@ class _Answers:
 
     def sure(self, result: Result[Any], field: str) -> float | None:
         """How sure the model was of a field."""
-        return (result.confidence or {}).get(ROOT if self._whole else child(ROOT, field))
+        return (result.confidence or {}).get(self.path(field))
+
+    def path(self, field: str) -> str:
+        """The path of a field in the answer."""
+        return ROOT if self._whole else child(ROOT, field)
 
 
 def _names(columns: Iterable[str], fields: Iterable[str]) -> list[str]:
-    """The names of the fields, the confidence and the error beside the input's columns."""
+    """The names of the fields and of what is said about them beside the input's columns."""
     taken, names = set(columns), list[str]()
-    for name in (*fields, "confidence", "error"):
+    for name in (*fields, "confidence", "clipped", "error"):
         while name in taken:
             name = _TAKEN + name
         taken.add(name)
@@ -132,12 +136,14 @@ class _Jsonl:
         line = dict(row.columns)
         values = self._answers.values(result)
         fields = list(dict.fromkeys((*self._answers.fields, *values)))
-        *names, confidence, error = _names(self._columns, fields)
+        *names, confidence, clipped, error = _names(self._columns, fields)
         for field, name in zip(fields, names, strict=True):
             if field in values:
                 line[name] = values[field]
         if result.ok and result.confidence is not None:
             line[confidence] = {path: _short(p) for path, p in result.confidence.items()}
+        if result.clipped:
+            line[clipped] = list(result.clipped)
         if result.error is not None:
             line[error] = str(result.error)
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -168,6 +174,7 @@ class _Csv:
             *(row.columns.get(name) for name in self._columns),
             *(values.get(name) for name in self._answers.fields),
             None if sure is None else _short(sure),
+            list(result.clipped) or None,
             None if result.error is None else str(result.error),
         ]
         self._write([_cell(cell) for cell in cells])
@@ -238,6 +245,8 @@ def _texts(answers: _Answers, result: Result[Any]) -> list[Text]:
         if sure is not None:
             colour = "green" if sure >= 0.9 else "yellow" if sure >= 0.5 else "red"
             text.append(f" {sure:.0%}", style=colour)
+        if answers.path(field) in result.clipped:
+            text.append(" cut", style="yellow")
     return texts
 
 

@@ -53,9 +53,11 @@ def check(
 ) -> None:
     """Say of every schema in a file what an engine enforces of it; status 1 if one is refused."""
     from typedllm.client.llm import explain
+    from typedllm.engines.table import traits_of
     from typedllm.errors import UsageError
     from typedllm.spec.schemas import schemas_in
 
+    traits_of(engine)  # an unknown one concerns all schemas
     refused = False
     for pointer, found in schemas_in(file, folder=folder):
         try:
@@ -74,7 +76,9 @@ def check(
 
 
 def _lines(pointer: str, plan: Plan) -> Iterator[str]:
-    others = [part for part in plan.parts if part.status in _NOT_AS_WRITTEN]
+    others = [
+        part for part in plan.told if part.status in _NOT_AS_WRITTEN or part.status == "annotation"
+    ]
     counts = Counter(part.status for part in others)
     said = [f"{counts[status]} {status}" for status in _NOT_AS_WRITTEN if counts[status]]
     yield f"{pointer}: {', '.join(said) or 'by construction'}"

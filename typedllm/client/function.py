@@ -227,6 +227,8 @@ def function_of(
             of arguments.
         TemplateError: when the template cannot be read, or wants what is no parameter.
     """
+    if not inspect.isroutine(written) or not hasattr(written, "__annotations__"):
+        raise UsageError(f"function: expected a function with a return type, got {written!r:.60}")
     name = written.__qualname__
     signature = inspect.signature(written)
     for parameter in signature.parameters.values():
@@ -235,6 +237,7 @@ def function_of(
     found = _template(name, written, options.get("template"))
     parameters = {_SELF if each == "self" else each for each in signature.parameters}
     offered = {"instruction", "examples", "system_prompt"}
+    _check_names(name, found, parameters)
     unknown = [each for each in found.variables if each not in parameters | offered]
     if unknown:
         raise TemplateError(
@@ -245,6 +248,19 @@ def function_of(
     if inspect.iscoroutinefunction(written):
         return AsyncFunction[Any, Any](parts, written)
     return Function[Any, Any](parts, written)
+
+
+def _check_names(name: str, found: Template, parameters: set[str]) -> None:
+    if "self" in found.names and "self" not in found.variables:
+        raise TemplateError(f"{name}: in a template `self` is Jinja's; write `{_SELF}` instead")
+    if found.includes:  # whose names are not known
+        return
+    for parameter in sorted(parameters - {_SELF}):
+        if parameter not in found.names and not found.uses(parameter):
+            raise TemplateError(
+                f"{name}: the template has no place for the parameter {parameter}; write"
+                f" {{{{ {parameter} }}}} in it, or take it out"
+            )
 
 
 def _template(

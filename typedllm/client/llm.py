@@ -92,6 +92,7 @@ class LLM(Verbs):
         options = {"api_key": api_key, "base_url": base_url, **(engine_args or {})}
         check_options(sampling, limits, timeout_s)
         check_kind("policy", policy, Policy)
+        check_kind("observers", observers, Sequence)
         check_kind("system", system, str)
         opened = _opened(model, options)
         self._engine: Engine = Observed(opened, [*_loggers(log, api_key), *observers])
@@ -194,6 +195,7 @@ class LLM(Verbs):
         Raises:
             UsageError: for what concerns all of them, such as the output type.
         """
+        check_kind("conversations", conversations, Iterable)
         progress = options.pop("progress", False)
         width = self.asking(output_type, options).width  # what concerns all is found before a call
         return all_played(self, list(conversations), output_type, options, progress, width)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -62,7 +64,8 @@ class Vocabulary:
                 "they are not of the same model"
             )
         self.ends = frozenset(ends)
-        self._tokenizer = LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=list(ends))
+        described = _unspoken(tokenizer)
+        self._tokenizer = LLTokenizer(described, n_vocab=size, eos_token=list(ends))
         self.texts = [
             b""
             if token >= known or self._tokenizer.is_special_token(token)
@@ -102,3 +105,27 @@ class Vocabulary:
         if matcher.is_error():
             raise UnsupportedConstraint(f"llguidance refuses the grammar: {matcher.get_error()}")
         return Guide(matcher, landing)
+
+
+def _unspoken(tokenizer: Tokenizer) -> str:
+    """A tokenizer's description in which no text is spelled like one of its special tokens.
+
+    An answer may hold such a text, as a name or a label of the caller's does; it is to be written
+    in plain tokens.
+    """
+    description: dict[str, Any] = json.loads(tokenizer.to_str())
+    names: dict[str, str] = {}
+    for token in description["added_tokens"]:
+        if token["special"]:
+            names[token["content"]] = token["content"] = f"\ue000{token['id']}\ue001"
+    model = description["model"]
+    if isinstance(model["vocab"], dict):
+        vocab = cast(dict[str, int], model["vocab"])
+        model["vocab"] = {names.get(text, text): number for text, number in vocab.items()}
+    else:  # of a unigram model: pieces with their scores
+        pieces = cast(list[list[Any]], model["vocab"])
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in pieces]
+    unknown = model.get("unk_token")
+    if unknown in names:
+        model["unk_token"] = names[unknown]
+    return json.dumps(description)

@@ -67,7 +67,7 @@ class PromptCollection(Sequence[Prompt]):
         if not isinstance(cast(object, user_prompts), Iterable):
             kind = type(user_prompts).__name__
             raise UsageError(f"user_prompts: expected a list of texts, got {kind}")
-        texts = list(user_prompts)
+        texts = _checked(user_prompts)
         count = len(texts)
         systems = _spread("system_prompts", system_prompts, count, str)
         values = _spread("contexts", contexts, count, Mapping)
@@ -102,6 +102,13 @@ class PromptCollection(Sequence[Prompt]):
 
     def __repr__(self) -> str:
         return f"PromptCollection({len(self):,} prompts)"
+
+
+def _checked(user_prompts: Iterable[str]) -> list[str]:
+    texts = list(user_prompts)
+    for at, text in enumerate(texts):
+        check_text(f"user_prompts[{at}]", text)
+    return texts
 
 
 def _known(template: str | Path | Template | None) -> str | Path | Template | None:

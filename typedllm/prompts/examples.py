@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast, overload
 
@@ -16,11 +16,12 @@ from pydantic_core import to_json
 from typedllm._checks import check_text
 from typedllm._require import require
 from typedllm._resources import folder
-from typedllm.errors import UsageError
+from typedllm.errors import Invalid, UsageError
 from typedllm.settings import templates_folder
+from typedllm.spec.spec import Spec
 from typedllm.templating.finding import is_file
 
-__all__ = ["Example", "ExamplePool", "Examples", "Shots", "check_examples"]
+__all__ = ["Example", "ExamplePool", "Examples", "Shots", "answered", "check_examples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,40 @@ class Example:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else to_json(value, fallback=str).decode()
+
+
+def answered(example: Example, spec: Spec[Any]) -> Example:
+    """An example whose answer is written as one to an output type is.
+
+    Args:
+        example: the example.
+        spec: the output type. A text that is none of its answers as it is, such as a label, is
+            written as JSON.
+
+    Raises:
+        UsageError: when the answer is none of this type, with the reason.
+    """
+    return Example(example.prompt, _reply(example.reply, isinstance(example.answer, str), spec))
+
+
+@lru_cache(maxsize=4096)
+def _reply(text: str, is_text: bool, spec: Spec[Any]) -> str:
+    try:
+        spec.read(text)
+        return text
+    except Invalid as error:
+        wrong = error
+    if is_text:
+        try:
+            spec.read(_quoted(text))
+            return _quoted(text)
+        except Invalid as error:
+            wrong = wrong if spec.schema is None else error
+    raise UsageError(f"examples: the answer {text[:80]!r} is none of the output type: {wrong}")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def check_examples(examples: Sequence[object]) -> None:

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast
 
 from typedllm._checks import check_kind, check_text
 from typedllm.errors import TemplateError, UsageError
-from typedllm.prompts.examples import Example, Examples, check_examples
+from typedllm.prompts.examples import Example, Examples, answered, check_examples
 from typedllm.prompts.instructions import instruction
 from typedllm.prompts.templates import Rendered, Template, as_json, template
-from typedllm.records import Message, Role, Segment
+from typedllm.prompts.turns import (
+    as_messages,
+    inserted,
+    instructed,
+    is_raw,
+    turns_of,
+    user_turn,
+    with_system,
+)
+from typedllm.records import Message, Segment
 from typedllm.spec.spec import Spec
 from typedllm.templating.chat_format import ChatFormat, chat_format
 
 __all__ = ["Input", "Prompt", "Wording", "conversation"]
-
-_ROLES: Final = get_args(Role)
-_BREAK: Final = Segment(text="\n\n", trusted=True)
-_EXPECTED: Final = "a str, a list of messages, a Prompt, or a mapping of values for the template"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +59,7 @@ class Wording:
         check_kind("context", self.context, Mapping)
         given = cast(object, self.template)
         if not isinstance(given, str | Path | Template | None):
-            raise UsageError(f"template: expected a name, a path or a text, got {_told(given)}")
+            raise UsageError(f"template: expected a name, a path or a text, got {given!r:.60}")
         if not hasattr(self.examples, "pick"):
             check_kind("examples", self.examples, Sequence)
             check_examples(cast(Sequence[object], self.examples))
@@ -122,7 +127,7 @@ class Prompt:
         Raises:
             TemplateError: when its template cannot be found or rendered.
         """
-        return _rendered(self, self.wording, ())
+        return _rendered(self, self.wording, None)
 
     def messages(self) -> list[dict[str, str]]:
         """Return it as messages, as most APIs take them.
@@ -133,7 +138,7 @@ class Prompt:
         Raises:
             TemplateError: when its template cannot be rendered, or makes raw text.
         """
-        turns = _as_messages(self.rendered())
+        turns = as_messages(self.rendered())
         return [{"role": turn.role, "content": turn.text} for turn in turns]
 
     def text(self, family: str | Path | ChatFormat = "plain") -> str:
@@ -149,7 +154,7 @@ class Prompt:
         rendered = self.rendered()
         if not isinstance(rendered[0], Segment):
             found = family if isinstance(family, ChatFormat) else chat_format(family)
-            rendered = found.render(_as_messages(rendered))
+            rendered = found.render(as_messages(rendered))
         return "".join(part.text for part in rendered)
 
 
@@ -176,12 +181,11 @@ def conversation(asked: object, spec: Spec[Any], wording: Wording) -> Rendered:
         UsageError: when it is none of these, with the place in it.
         TemplateError: when the template cannot be found or rendered.
     """
-    told = instruction(spec)
     match asked:
         case str():
             check_text("prompt", asked)
-            if wording.template is None and not wording.examples:
-                return _instructed((_user(asked),), wording.system, told)
+            if wording.template is None and not (wording.examples or wording.context):
+                return instructed((user_turn(asked),), wording.system, instruction(spec))
             prompt = Prompt(user_prompt=asked)
         case Prompt():
             prompt = asked
@@ -191,14 +195,14 @@ def conversation(asked: object, spec: Spec[Any], wording: Wording) -> Rendered:
                 raise UsageError("prompt: a mapping of values needs a template=; or write a str")
             prompt = Prompt(context={str(key): value for key, value in values.items()})
         case _:
-            if _is_raw(asked):
+            if is_raw(asked):
                 return tuple(cast(Sequence[Segment], asked))
-            turns = tuple(_turns(asked))
+            turns = tuple(turns_of(asked))
             if wording.template is not None:
                 raise UsageError("prompt: a conversation is in words already; it takes no template")
-            shots = _as_turns(_picked(wording.examples, turns[-1].text))
-            return _instructed(_inserted(turns, shots), wording.system, told)
-    return _rendered(prompt, _merged(prompt, wording), told)
+            shots = _as_turns(_picked(wording.examples, turns[-1].text, spec))
+            return instructed(inserted(turns, shots), wording.system, instruction(spec))
+    return _rendered(prompt, _merged(prompt, wording), spec)
 
 
 def _merged(prompt: Prompt, wording: Wording) -> Wording:
@@ -212,12 +216,18 @@ def _merged(prompt: Prompt, wording: Wording) -> Wording:
     )
 
 
-def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Rendered:
+def _rendered(prompt: Prompt, wording: Wording, spec: Spec[Any] | None) -> Rendered:
+    told = () if spec is None else instruction(spec)
     question = prompt.user_prompt or Example(prompt.context, "").question
-    examples = _picked(wording.examples, question)
+    examples = _picked(wording.examples, question, spec)
     if wording.template is None:
-        turns = _inserted((_user(prompt.user_prompt),), (*_as_turns(examples), *prompt.history))
-        return _instructed(turns, wording.system, told)
+        if wording.context:
+            raise UsageError(
+                f"context: {', '.join(wording.context)} is given, and there is no template= to put"
+                " it into; what only belongs to the row goes into metadata"
+            )
+        turns = inserted((user_turn(prompt.user_prompt),), (*_as_turns(examples), *prompt.history))
+        return instructed(turns, wording.system, told)
     given = wording.template
     found = given if isinstance(given, Template) else template(given)
     offered: dict[str, object] = {
@@ -231,21 +241,32 @@ def _rendered(prompt: Prompt, wording: Wording, told: tuple[Segment, ...]) -> Re
     unused = {name for name, value in offered.items() if value and not found.uses(name)}
     if "question" not in unused or "user_prompt" not in unused:  # one text by two names
         unused -= {"question", "user_prompt"}
-    values = {name: value for name, value in offered.items() if value or found.uses(name)}
+    _check_given_once(offered, wording.context)
+    values = {
+        name: value
+        for name, value in offered.items()
+        if value or (found.uses(name) and name not in ("user_prompt", "question"))
+    }
     made = found.render({**values, **wording.context})
     if found.makes == "raw":
         _check_used(found, unused - {"instruction", "question"})
         return made
     _check_used(found, unused & {"user_prompt"})
-    turns = _as_messages(made)
+    turns = as_messages(made)
     shots: list[Message] = []
     for example in examples if "examples" in unused else ():
         shots += _shot(found, example, {**values, **wording.context})
     history = prompt.history if "history" in unused else ()
-    turns = _inserted(turns, (*shots, *history))
+    turns = inserted(turns, (*shots, *history))
     if "system_prompt" in unused:
-        turns = _with_system(turns, wording.system or "")
-    return _instructed(turns, None, told if "instruction" in unused else ())
+        turns = with_system(turns, wording.system or "")
+    return instructed(turns, None, told if "instruction" in unused else ())
+
+
+def _check_given_once(offered: Mapping[str, object], context: Mapping[str, object]) -> None:
+    for name in ("user_prompt", "system_prompt"):
+        if offered[name] and context.get(name, offered[name]) != offered[name]:
+            raise TemplateError(f"{name} is given twice: by itself, and as a value of the context")
 
 
 def _check_used(found: Template, unused: set[str]) -> None:
@@ -263,101 +284,22 @@ def _shot(found: Template, example: Example, values: Mapping[str, object]) -> It
     shown = own or cast(Mapping[str, object], example.prompt)
     if not any(map(found.uses, shown)):
         raise TemplateError(f"{found.name} has no place for {', '.join(shown)}, of an example")
-    made = _as_messages(found.render(given))
+    made = as_messages(found.render(given))
     yield from (turn for turn in made if turn.role != "system")
     yield Message(role="assistant", content=(Segment(text=example.reply),))
 
 
 def _as_turns(examples: Sequence[Example]) -> tuple[Message, ...]:
     pairs = [
-        (_user(each.question), Message(role="assistant", content=(Segment(text=each.reply),)))
+        (user_turn(each.question), Message(role="assistant", content=(Segment(text=each.reply),)))
         for each in examples
     ]
     return tuple(turn for pair in pairs for turn in pair)
 
 
-def _picked(examples: Examples, question: str) -> Sequence[Example]:
-    return examples if isinstance(examples, Sequence) else examples.pick(question)
-
-
-def _user(text: str) -> Message:
-    return Message(role="user", content=(Segment(text=text),))
-
-
-def _as_messages(made: Rendered) -> tuple[Message, ...]:
-    if made and isinstance(made[0], Segment):
-        raise TemplateError("the template makes raw text, where messages are wanted")
-    return cast(tuple[Message, ...], made)
-
-
-def _inserted(turns: tuple[Message, ...], earlier: Sequence[Message]) -> tuple[Message, ...]:
-    """Turns with others before them, after a system message."""
-    begins = 1 if turns and turns[0].role == "system" else 0
-    return (*turns[:begins], *earlier, *turns[begins:])
-
-
-def _with_system(turns: tuple[Message, ...], system: str) -> tuple[Message, ...]:
-    """Turns with a system text, before one that is there."""
-    check_text("system", system)
-    own = Segment(text=system)
-    if turns and turns[0].role == "system":
-        content = (own, _BREAK, *turns[0].content) if turns[0].text else (own,)
-        return (replace(turns[0], content=content), *turns[1:])
-    return (Message(role="system", content=(own,)), *turns)
-
-
-def _instructed(
-    turns: tuple[Message, ...], system: str | None, told: tuple[Segment, ...]
-) -> tuple[Message, ...]:
-    """Turns with a system text, where they have none of their own, and what to answer after it."""
-    if system and not (turns and turns[0].role == "system"):
-        turns = _with_system(turns, system)
-    if not told:
-        return turns
-    if not turns or turns[0].role != "system":
-        return (Message(role="system", content=told), *turns)
-    own = turns[0].content
-    content = (*own, _BREAK, *told) if turns[0].text else told
-    return (replace(turns[0], content=content), *turns[1:])
-
-
-def _turns(asked: object) -> Iterator[Message]:
-    turns = _items(asked)
-    if not turns:
-        raise UsageError(f"prompt: expected {_EXPECTED}, got {_told(asked)}")
-    for position, turn in enumerate(turns):
-        place = f"prompt[{position}]"
-        if isinstance(turn, Message):
-            check_text(place, turn.text)
-            yield turn
-        elif isinstance(turn, Mapping):
-            yield _turn(cast(Mapping[object, object], turn), place)
-        else:
-            raise UsageError(
-                f"{place}: expected a Message or a dict with role and content, got {_told(turn)}"
-            )
-
-
-def _items(value: object) -> Sequence[object]:
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return cast(Sequence[object], value)
-    return ()
-
-
-def _is_raw(asked: object) -> bool:
-    items = _items(asked)
-    return bool(items) and all(isinstance(item, Segment) for item in items)
-
-
-def _turn(turn: Mapping[object, object], place: str) -> Message:
-    if set(turn) != {"role", "content"}:
-        keys = ", ".join(sorted(map(str, turn)))
-        raise UsageError(f"{place}: expected the keys role and content, got {keys}")
-    role, content = turn["role"], turn["content"]
-    if role not in _ROLES:
-        raise UsageError(f"{place}.role: expected one of {', '.join(_ROLES)}, got {role!r}")
-    check_text(f"{place}.content", content)
-    return Message(role=cast(Role, role), content=(Segment(text=cast(str, content)),))
+def _picked(examples: Examples, question: str, spec: Spec[Any] | None) -> Sequence[Example]:
+    found = examples if isinstance(examples, Sequence) else examples.pick(question)
+    return found if spec is None else [answered(each, spec) for each in found]
 
 
 def _id_of(prompt: Prompt) -> str:
@@ -380,8 +322,3 @@ def _id_of(prompt: Prompt) -> str:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"Prompt: its context or examples are no text: {error}") from error
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _told(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

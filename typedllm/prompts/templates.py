@@ -169,6 +169,8 @@ class Template:
         optional: the values that it uses where they are there.
         makes: messages, or the raw text that a model is given.
         text: as it was written.
+        names: every name in it.
+        includes: whether it has parts in other files, whose names are not among these.
     """
 
     name: str
@@ -177,6 +179,8 @@ class Template:
     optional: tuple[str, ...]
     makes: Literal["messages", "raw"]
     text: str
+    names: frozenset[str]
+    includes: bool
     _blank: tuple[str, ...]
     _code: jinja2.Template
 
@@ -322,6 +326,8 @@ def _compiled(found: Found) -> Template:
         optional=(*blank, *sorted(tested)),
         makes=cast(Any, makes),
         text=found.text,
+        names=frozenset(each.name for each in tree.find_all(nodes.Name)),
+        includes=any(tree.find_all((nodes.Include, nodes.Extends))),
         _blank=blank,
         _code=code,
     )

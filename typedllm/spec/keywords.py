@@ -10,6 +10,7 @@ __all__ = [
     "BY_TYPE",
     "HOMES",
     "TYPED",
+    "WORDS",
     "escape",
     "implied",
     "mapped",
@@ -53,6 +54,16 @@ ANNOTATIONS = HOMES | frozenset(
     | {"writeOnly", "$comment", "$schema", "$id", "id", "$anchor", "$vocabulary", "discriminator"}
     | {"$dynamicAnchor", "$recursiveAnchor", "x-typedllm", "xml", "externalDocs"}
     | {"contentEncoding", "contentMediaType", "contentSchema"}
+)
+
+
+WORDS = (
+    TYPED
+    | ANNOTATIONS
+    | {"type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"}
+    | {"contains", "minContains", "maxContains", "dependencies", "dependentRequired"}
+    | {"dependentSchemas", "unevaluatedProperties", "unevaluatedItems"}
+    | {"$ref", "$dynamicRef", "$recursiveRef"}
 )
 
 

@@ -17,6 +17,7 @@ from typing_extensions import TypeForm
 from typedllm.errors import MissingDependency, SpecError
 from typedllm.records import JsonSchema, Lark
 from typedllm.spec.json_schema import json_schema_of
+from typedllm.spec.keywords import WORDS
 from typedllm.spec.kinds import Choice, Regex
 from typedllm.spec.language import type_of
 from typedllm.spec.reading import (
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 _CACHED_SPECS = 256
 _SCHEMA_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_BESIDE_ENUM = frozenset({"enum", "description", "default", "examples", "$comment"})
 _LARGEST = 100_000  # keywords, properties, and items of lists by the ten
 _DEEPEST = 10_000  # levels
 _LONGEST = 10_000_000  # characters of a JSON Schema
@@ -165,16 +167,47 @@ def _kept(key: _Key) -> Spec[Any]:
         case Mapping() if _is_schema(cast(Mapping[object, object], source)):
             return _of_schema(JsonSchema(_plain(cast(Mapping[str, Any], source))))
         case str() | list() | Mapping():
-            return _of_type(cast(object, source), type_of(cast(object, source)))
+            return _of_type(cast(object, source), _read(cast(object, source)))
         case _:
             return _of_type(source, source)
+
+
+def _read(source: object) -> Any:
+    try:
+        return type_of(source)
+    except SpecError as error:
+        if isinstance(source, Mapping) and cast(Mapping[object, object], source).keys() <= WORDS:
+            mend = 'write JsonSchema(...), or "$schema" into it'
+            raise SpecError(f"{error}; if this is meant as a JSON Schema, {mend}") from error
+        raise
 
 
 def _is_schema(spec: Mapping[object, object]) -> bool:
     if "$schema" in spec or "$ref" in spec:
         return True
     kind = spec.get("type")
-    return isinstance(kind, str) and kind in _SCHEMA_TYPES
+    if isinstance(kind, str):
+        return kind in _SCHEMA_TYPES
+    if isinstance(kind, list) and kind:
+        return all(each in _SCHEMA_TYPES for each in cast(list[object], kind))
+    return spec.keys() <= WORDS and _has_schemas(spec)
+
+
+def _has_schemas(spec: Mapping[object, object]) -> bool:
+    """Whether words of JSON Schema hold what they hold there, and no type of the spec language."""
+    if isinstance(spec.get("enum"), list) and spec.keys() <= _BESIDE_ENUM:
+        return True
+    for word in ("anyOf", "oneOf", "allOf"):
+        parts = spec.get(word)
+        if isinstance(parts, list) and parts:
+            return all(isinstance(part, Mapping | bool) for part in cast(list[object], parts))
+    fields = spec.get("properties")
+    if not isinstance(fields, Mapping) or not fields:
+        return False
+    return all(
+        isinstance(field, Mapping) and _is_schema(cast(Mapping[object, object], field))
+        for field in cast(Mapping[object, object], fields).values()
+    )
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:

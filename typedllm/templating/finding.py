@@ -56,6 +56,9 @@ def find(template: str | Path, kind: Kind) -> Found:
     Raises:
         TemplateError: when there is none, with the nearest name.
     """
+    given = cast(object, template)
+    if not isinstance(given, str | Path):
+        raise TemplateError(f"a template is a name, a path or a text, not {given!r:.60}")
     if isinstance(template, str):
         if _TEXT.search(template):
             return Found("the template", template, tuple(_roots()))
@@ -91,15 +94,19 @@ def template_names(kind: Kind) -> Iterator[str]:
     """Yield the names of the templates of a sort, the caller's own first, none twice."""
     names: dict[str, None] = {}
     for root in _roots():
-        paths = sorted((root / kind).rglob(f"*{_ENDING}"))
-        for path in paths:
-            names[path.relative_to(root / kind).as_posix().removesuffix(_ENDING)] = None
+        found = [(root / kind, path) for path in (root / kind).rglob(f"*{_ENDING}")]
+        if kind == "prompts":  # which may lie in the folder itself too
+            found += [(root, path) for path in root.glob(f"*{_ENDING}")]
+        for home, path in sorted(found):
+            names[path.relative_to(home).as_posix().removesuffix(_ENDING)] = None
     yield from names
 
 
 def _roots() -> Iterator[Path]:
     own = templates_folder()
     if own is not None:
+        if not own.is_dir():
+            raise TemplateError(f"TYPEDLLM_TEMPLATES: {own} is no folder; put it right or unset it")
         yield own
     yield folder("templates")
 
