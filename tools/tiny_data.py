@@ -90,12 +90,16 @@ class Sample:
         system: the system turn; empty for plain chat.
         user: the user's turn.
         answer: the text of the answer.
+        schema: of the answer; None for plain chat.
+        clerk: the part of the system turn that the caller writes.
     """
 
     family: str
     system: str
     user: str
     answer: str
+    schema: Schema | None = None
+    clerk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +165,8 @@ def label_sample(text: str, label: str, labels: Sequence[str], name: str | None)
         schema = {"type": "object", "properties": {name: schema}, "required": [name]}
         value = {name: label}
     answer = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Sample(family="intents", system=_system_text(schema, ""), user=text, answer=answer)
+    system = _system_text(schema, "")
+    return Sample(family="intents", system=system, user=text, answer=answer, schema=schema)
 
 
 def _form_sample(words: Words) -> Sample:
@@ -274,6 +279,8 @@ def _sample(
         system=_system_text(schema, system),
         user=text,
         answer=json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        schema=schema,
+        clerk=system,
     )
 
 

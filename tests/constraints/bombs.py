@@ -6,7 +6,6 @@ python -m tests.constraints.bombs NAME
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.memory import peak_mib
 from typedllm import JsonSchema, SpecError, explain
 
 Schema = dict[str, Any]
@@ -229,8 +229,7 @@ def main() -> None:
     except SpecError as error:
         told = f"SpecError: {error}"
     seconds = time.perf_counter() - started
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"told": told[:200], "seconds": seconds, "peak_mib": peak_mib}))
+    print(json.dumps({"told": told[:200], "seconds": seconds, "peak_mib": peak_mib()}))
 
 
 if __name__ == "__main__":

@@ -159,3 +159,16 @@ LLM(Scripted([EngineError("down")]), observers=[Raising()]).run("x")
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_standard_error_that_is_closed_is_left_for_the_one_of_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    closed = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", closed)
+        log_to_console()
+    closed.close()
+    log_to_console()
+    logging_llm("x").call("x")
+    assert "scripted: 1 tokens in" in capsys.readouterr().err

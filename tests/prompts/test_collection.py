@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_named(options: dict[str, Any], message: str) -> No
 def test_a_text_is_no_list_of_texts() -> None:
     with pytest.raises(UsageError, match=r"user_prompts: .* write \[text\]"):
         PromptCollection("one")
-    with pytest.raises(UsageError, match=r"Prompt.user_prompt: expected a str, got int 3"):
+    with pytest.raises(UsageError, match=r"user_prompts\[1\]: expected a str, got int 3"):
         PromptCollection(["one", 3])  # type: ignore[list-item]
     with pytest.raises(TemplateError, match="no template is called 'nowhere'"):
         PromptCollection(["one"], template="nowhere")

@@ -6,8 +6,9 @@ not refused and the most memory that it took.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
+
+from tests.memory import peak_mib
 
 PRIME = 2**61 - 1  # the multiples of it have all the same hash
 CHAIN = 40  # doublings, after which there is more than any memory
@@ -226,4 +227,4 @@ def not_refused() -> Iterator[str]:
 if __name__ == "__main__":
     for line in not_refused():
         print(line)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(round(peak_mib()))

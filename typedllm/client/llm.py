@@ -14,7 +14,7 @@ from typedllm import _bridge
 from typedllm._checks import check_kind
 from typedllm.attempts import Policy
 from typedllm.batch.results import Results
-from typedllm.client.asking import Asking, Standing
+from typedllm.client.asking import Standing
 from typedllm.client.chat import Chat, all_played
 from typedllm.client.checks import check_options, checked_engine
 from typedllm.client.derived import blocking, verb
@@ -108,7 +108,6 @@ class LLM(Verbs):
             policy=policy or Policy(**retry_settings()),
             timeout_s=timeout_s,
         )
-        self._closed = False
 
     @verb(Options)
     def render(
@@ -264,20 +263,6 @@ class LLM(Verbs):
     def __repr__(self) -> str:
         name, model = self._engine.traits.name, self._engine.model
         return f"LLM({name!r})" if model == name else f"LLM({f'{name}:{model}'!r})"
-
-    def asking(self, output_type: Any, options: Options) -> Asking:
-        """What the requests of a call have in common, for what is built on the verbs.
-
-        Args:
-            output_type: what to answer.
-            options: the keywords of the call.
-
-        Raises:
-            UsageError: for what concerns the whole call, such as the output type.
-        """
-        if self._closed:
-            raise UsageError("this LLM is closed; ask before close(), or make another")
-        return self._standing.asking(output_type, options)
 
 
 def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:

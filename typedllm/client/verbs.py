@@ -9,9 +9,10 @@ from typing_extensions import TypeForm, Unpack
 
 from typedllm.batch.results import Results
 from typedllm.batch.run import complete, rows_of
-from typedllm.client.asking import Asking, collected
+from typedllm.client.asking import Asking, Standing, collected
 from typedllm.client.derived import blocking, streaming, unwrapped, verb
 from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
+from typedllm.errors import UsageError
 from typedllm.prompts.prompt import Input
 from typedllm.records import Result
 
@@ -27,6 +28,9 @@ class Verbs:
     `aiter_batch` are awaited.
     """
 
+    _standing: Standing
+    _closed = False
+
     def asking(self, output_type: Any, options: Options) -> Asking:
         """What the requests of a call have in common, for what is built on the verbs.
 
@@ -37,7 +41,9 @@ class Verbs:
         Raises:
             UsageError: for what concerns the whole call, such as the output type.
         """
-        raise NotImplementedError
+        if self._closed:
+            raise UsageError("this LLM is closed; ask before close(), or make another")
+        return self._standing.asking(output_type, options)
 
     @overload
     def arun(

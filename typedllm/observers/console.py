@@ -91,7 +91,7 @@ def log_to_console(level: str | int = "INFO") -> logging.Handler:
     number = _number(level)
     found = [handler for handler in LOGGER.handlers if isinstance(handler, _ConsoleHandler)]
     handler = found[0] if found else _ConsoleHandler()
-    handler.setStream(sys.stderr)  # which may have been put in another's place since
+    handler.stream = sys.stderr  # which may have been put in another's place, and that be closed
     handler.setLevel(number)
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")

@@ -1,0 +1,161 @@
+"""How good and how fast the embedded model is, on values and texts that it has never seen.
+
+python benchmarks/tiny.py [BANKING77] [--rows 600] [--intents 3080] [--model embedded:FOLDER]
+
+BANKING77 is a folder with the data set's `train.csv` and `test.csv` (Casanueva et al. 2020,
+CC BY 4.0); without it the intents are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from tiny_data import Sample, samples  # noqa: E402  # not installed packages
+from tiny_topics import intents  # noqa: E402
+from typedllm import LLM, JsonSchema, Result  # noqa: E402
+
+SEED = 1_000_000_000  # what training never uses
+SPEED = {"name": "str", "age": "int", "city": "str", "job": "str"}
+BINS = 15
+
+
+async def asked(llm: LLM, rows: Sequence[Sample]) -> list[Result[Any]]:
+    """Ask about each row under its own output type, all at once."""
+    return await asyncio.gather(
+        *(llm.arun(row.user, JsonSchema(row.schema or {}), system=row.clerk) for row in rows)
+    )
+
+
+def extraction(llm: LLM, count: int) -> None:
+    """Objects and fields that are exactly right, by family, and what a text does not have."""
+    made = (row for row in samples(SEED, held_out=True) if row.schema is not None)
+    rows = list(itertools.islice(made, count))
+    started = time.perf_counter()
+    results = asyncio.run(asked(llm, rows))
+    seconds = time.perf_counter() - started
+    objects, exact, fields, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    absent = absent_right = 0
+    for row, result in zip(rows, results, strict=True):
+        wanted, got = parts(json.loads(row.answer)), parts(json.loads(result.raw or "null"))
+        for family in (row.family, "all"):
+            objects[family] += 1
+            exact[family] += wanted == got
+            fields[family] += len(wanted)
+            right[family] += sum(name in got and got[name] == wanted[name] for name in wanted)
+        for name, value in wanted.items():
+            if value is None:
+                absent += 1
+                absent_right += got.get(name, "") is None
+    print(f"\n{'family':<12}{'objects':>8}{'exact':>8}{'fields':>8}{'right':>8}")
+    for family in sorted(objects):
+        print(
+            f"{family:<12}{objects[family]:>8}{exact[family] / objects[family]:>8.1%}"
+            f"{fields[family]:>8}{right[family] / fields[family]:>8.1%}"
+        )
+    print(f"absent values that came out as null: {absent_right} of {absent}")
+    print(f"{len(rows) / seconds:.0f} rows/s, each with an output type of its own")
+
+
+def parts(value: Any) -> dict[str, Any]:
+    """The fields of a value, or the whole of it as one."""
+    return value if isinstance(value, dict) else {"": value}
+
+
+def calibration_error(sure: Sequence[float], correct: Sequence[bool]) -> float:
+    """Expected calibration error over equal bins (Guo et al. 2017)."""
+    total = 0.0
+    for lower in range(BINS):
+        inside = [n for n, p in enumerate(sure) if min(int(p * BINS), BINS - 1) == lower]
+        if inside:
+            hits = sum(correct[n] for n in inside) / len(inside)
+            total += abs(hits - sum(sure[n] for n in inside) / len(inside)) * len(inside)
+    return total / len(sure)
+
+
+def at_temperature(likely: Sequence[float], temperature: float) -> list[float]:
+    """A distribution with its logarithms divided by a temperature."""
+    weights = [math.exp(math.log(max(p, 1e-30)) / temperature) for p in likely]
+    return [weight / sum(weights) for weight in weights]
+
+
+def fitted(distributions: Sequence[Sequence[float]], truth: Sequence[int]) -> float:
+    """The temperature of the least cross-entropy, to a fiftieth."""
+
+    def loss(temperature: float) -> float:
+        return sum(
+            -math.log(max(at_temperature(each, temperature)[label], 1e-30))
+            for each, label in zip(distributions, truth, strict=True)
+        )
+
+    return min((n / 50 for n in range(20, 251, 5)), key=loss)
+
+
+def classification(llm: LLM, folder: Path, count: int) -> None:
+    """The 77 intents of Banking77: accuracy and calibration."""
+    rows = intents(folder / "test.csv", most_characters=10_000)
+    step = max(1, len(rows) // count)
+    rows = rows[::step][:count]
+    labels = sorted({label for _, label in intents(folder / "train.csv", most_characters=10_000)})
+    started = time.perf_counter()
+    results = llm.classify_batch([text for text, _ in rows], labels)
+    seconds = time.perf_counter() - started
+    found = [list(result.distribution().values()) for result in results]
+    truth = [labels.index(label) for _, label in rows]
+    best = [max(each) for each in found]
+    triples = zip(found, best, truth, strict=True)
+    correct = [each.index(top) == label for each, top, label in triples]
+    temperature = fitted(found[::2], truth[::2])
+    cooled = [max(at_temperature(each, temperature)) for each in found[1::2]]
+    print(f"\nBanking77, 77 intents, {len(rows):,} test questions: {sum(correct) / len(rows):.1%}")
+    print(f"expected calibration error: {calibration_error(best, correct):.3f} as it is")
+    print(
+        f"  at temperature {temperature} (fitted on one half, of the other):"
+        f" {calibration_error(cooled, correct[1::2]):.3f}"
+    )
+    print(f"{len(rows)} questions with the whole distribution: {seconds:.1f} s")
+    started = time.perf_counter()
+    llm.batch([text for text, _ in rows[:1000]], labels)
+    print(f"{min(1000, len(rows))} questions, greedy: {time.perf_counter() - started:.1f} s")
+
+
+def speed(llm: LLM) -> None:
+    """Objects of four fields a second."""
+    texts = [f"Ada Lund{n} is {20 + n % 60} years old, a nurse from Bergen." for n in range(512)]
+    llm.batch(texts[:8], SPEED)
+    started = time.perf_counter()
+    llm.batch(texts, SPEED)
+    print(f"\n{len(texts) / (time.perf_counter() - started):.0f} four-field objects/s")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("banking77", type=Path, nargs="?")
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--intents", type=int, default=3080)
+    parser.add_argument("--model", default="embedded")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    with LLM(options.model) as llm:
+        print(f"loaded in {time.perf_counter() - started:.2f} s")
+        extraction(llm, options.rows)
+        speed(llm)
+        if options.banking77 is not None:
+            classification(llm, options.banking77, options.intents)
+
+
+if __name__ == "__main__":
+    main()
