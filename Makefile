@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-fast lint format types bench-import bench-transformers train-tiny clean
+.PHONY: help demo setup test test-fast lint format types bench-import bench-tiny bench-transformers train-tiny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-transformers: bench-generate # a script named transformers.py would hide t
 
 bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-schemas FILE=mine.jsonl`
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(FILE)
+
+bench-tiny: $(FULL) $(MODEL) # beside a real model, on the same rows
+	$(BIN)/python benchmarks/tiny.py $(FILE) --beside transformers:$(dir $(MODEL))
 
 train-tiny: $(FULL) ## train the embedded model anew, 70 minutes on one core (BANKING77=folder)
 	$(BIN)/python tools/train_tiny.py $(if $(BANKING77),--banking77 $(BANKING77))

@@ -1,6 +1,7 @@
 """How good and how fast the embedded model is, on values and texts that it has never seen.
 
 python benchmarks/tiny.py [BANKING77] [--rows 600] [--intents 3080] [--model embedded:FOLDER]
+    [--beside transformers:FOLDER]
 
 BANKING77 is a folder with the data set's `train.csv` and `test.csv` (Casanueva et al. 2020,
 CC BY 4.0); without it the intents are left out.
@@ -15,8 +16,8 @@ import json
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,33 @@ SPEED = {"name": "str", "age": "int", "city": "str", "job": "str"}
 BINS = 15
 
 
+@dataclass
+class Counted:
+    """Answers of a family: how many objects and fields there are, and how many are right."""
+
+    objects: int = 0
+    exact: int = 0
+    fields: int = 0
+    right: int = 0
+
+    def add(self, wanted: Mapping[str, Any], got: Mapping[str, Any]) -> None:
+        """Count an answer."""
+        self.objects += 1
+        self.exact += wanted == got
+        self.fields += len(wanted)
+        self.right += sum(name in got and got[name] == wanted[name] for name in wanted)
+
+    def __str__(self) -> str:
+        exact, right = self.exact / self.objects, self.right / self.fields
+        return f"{self.objects:>8}{exact:>8.1%}{self.fields:>8}{right:>8.1%}"
+
+
+def held_out(count: int) -> list[Sample]:
+    """Samples of names, codes and places that training never sees."""
+    made = (row for row in samples(SEED, held_out=True) if row.schema is not None)
+    return list(itertools.islice(made, count))
+
+
 async def asked(llm: LLM, rows: Sequence[Sample]) -> list[Result[Any]]:
     """Ask about each row under its own output type, all at once."""
     return await asyncio.gather(
@@ -39,34 +67,47 @@ async def asked(llm: LLM, rows: Sequence[Sample]) -> list[Result[Any]]:
     )
 
 
-def extraction(llm: LLM, count: int) -> None:
-    """Objects and fields that are exactly right, by family, and what a text does not have."""
-    made = (row for row in samples(SEED, held_out=True) if row.schema is not None)
-    rows = list(itertools.islice(made, count))
+def answered(llm: LLM, rows: Sequence[Sample]) -> tuple[list[tuple[Any, Any]], float]:
+    """What was wanted of each row and what came, and how many rows came a second."""
     started = time.perf_counter()
     results = asyncio.run(asked(llm, rows))
-    seconds = time.perf_counter() - started
-    objects, exact, fields, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    rate = len(rows) / (time.perf_counter() - started)
+    pairs = [
+        (parts(json.loads(row.answer)), parts(json.loads(result.raw or "null")))
+        for row, result in zip(rows, results, strict=True)
+    ]
+    return pairs, rate
+
+
+def extraction(llm: LLM, rows: Sequence[Sample]) -> None:
+    """Objects and fields that are exactly right, by family, and what a text does not have."""
+    pairs, rate = answered(llm, rows)
+    counted: dict[str, Counted] = {}
     absent = absent_right = 0
-    for row, result in zip(rows, results, strict=True):
-        wanted, got = parts(json.loads(row.answer)), parts(json.loads(result.raw or "null"))
+    for row, (wanted, got) in zip(rows, pairs, strict=True):
         for family in (row.family, "all"):
-            objects[family] += 1
-            exact[family] += wanted == got
-            fields[family] += len(wanted)
-            right[family] += sum(name in got and got[name] == wanted[name] for name in wanted)
-        for name, value in wanted.items():
-            if value is None:
-                absent += 1
-                absent_right += got.get(name, "") is None
+            counted.setdefault(family, Counted()).add(wanted, got)
+        nothing = [name for name, value in wanted.items() if value is None]
+        absent += len(nothing)
+        absent_right += sum(got.get(name, "") is None for name in nothing)
     print(f"\n{'family':<12}{'objects':>8}{'exact':>8}{'fields':>8}{'right':>8}")
-    for family in sorted(objects):
-        print(
-            f"{family:<12}{objects[family]:>8}{exact[family] / objects[family]:>8.1%}"
-            f"{fields[family]:>8}{right[family] / fields[family]:>8.1%}"
-        )
-    print(f"absent values that came out as null: {absent_right} of {absent}")
-    print(f"{len(rows) / seconds:.0f} rows/s, each with an output type of its own")
+    for family in sorted(counted):
+        print(f"{family:<12}{counted[family]}")
+    share = absent_right / absent if absent else 1
+    print(f"absent values that came out as null: {absent_right} of {absent} ({share:.1%})")
+    print(f"{rate:.0f} rows/s, each with an output type of its own")
+
+
+def beside(models: Sequence[str], rows: Sequence[Sample]) -> None:
+    """Two models on the same rows, guided by the same types."""
+    print(f"\n{'model':<32}{'objects':>8}{'exact':>8}{'fields':>8}{'right':>8}{'rows/s':>8}")
+    for model in models:
+        with LLM(model) as llm:
+            pairs, rate = answered(llm, rows)
+        counted = Counted()
+        for wanted, got in pairs:
+            counted.add(wanted, got)
+        print(f"{model:<32}{counted}{rate:>8.1f}")
 
 
 def parts(value: Any) -> dict[str, Any]:
@@ -147,14 +188,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--intents", type=int, default=3080)
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--beside", help="another model for 300 of the rows")
     options = parser.parse_args()
     started = time.perf_counter()
     with LLM(options.model) as llm:
         print(f"loaded in {time.perf_counter() - started:.2f} s")
-        extraction(llm, options.rows)
         speed(llm)
+        extraction(llm, held_out(options.rows))
         if options.banking77 is not None:
             classification(llm, options.banking77, options.intents)
+    if options.beside is not None:
+        beside([options.model, options.beside], held_out(300))
 
 
 if __name__ == "__main__":

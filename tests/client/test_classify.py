@@ -17,12 +17,13 @@ from pydantic import BaseModel, Field
 
 from typedllm import LLM, Choice, JsonSchema, Scripted, UnsupportedConstraint, UsageError, template
 from typedllm.engines.encode import PromptEncoder
-from typedllm.engines.scoring import Scoring
+from typedllm.engines.scoring import Scoring, fitted_temperature
 from typedllm.engines.table import TINY
 from typedllm.output.distribution import distribution
 from typedllm.records import Request, Segment
 
 LABELS = ["card", "cash", "fees", "transfer", "top_up"]
+FITTED = fitted_temperature(TINY)
 TEXT = "I lost my card, can you send me a new one?"
 
 
@@ -71,7 +72,7 @@ def test_the_distribution_is_that_of_scoring_each_label_by_hand(
     scores = by_hand(llm.render(TEXT, LABELS).text, [json.dumps(label) for label in LABELS])
     assert list(found) == LABELS
     assert math.fsum(found.values()) == pytest.approx(1, abs=1e-6)
-    assert list(found.values()) == pytest.approx(distribution(scores, 1.0), abs=1e-3)
+    assert list(found.values()) == pytest.approx(distribution(scores, FITTED), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -87,7 +88,7 @@ def test_places_of_an_object_are_scored_after_what_stands_before_them(
     begun = (result.raw or "").partition('"urgent":')[0] + '"urgent":'
     scores = by_hand(embedded_llm.render(TEXT, Ticket).text + begun, ["false", "true"])
     found = result.distribution("$.urgent")
-    assert list(found.values()) == pytest.approx(distribution(scores, 1.0), abs=1e-3)
+    assert list(found.values()) == pytest.approx(distribution(scores, FITTED), abs=1e-3)
     other = transformers_llm.run(TEXT, Ticket, distribution=paths)
     for path in paths:
         expected = list(result.distribution(path).values())
@@ -133,12 +134,12 @@ def test_a_place_that_the_answer_lacks_has_no_distribution(embedded_llm: LLM):
 
 def test_a_fitted_temperature_in_the_models_folder_is_applied(tmp_path: Path, embedded_llm: LLM):
     folder = shutil.copytree(TINY, tmp_path / "model")
-    (folder / "calibration.json").write_text('{"temperature": 2.0}')
-    raw = embedded_llm.classify(TEXT, LABELS).distribution()
+    shipped = embedded_llm.classify(TEXT, LABELS).distribution()
+    (folder / "calibration.json").unlink()
     with LLM(f"embedded:{folder}") as llm:
-        fitted = llm.classify(TEXT, LABELS).distribution()
-    expected = distribution([math.log(p) for p in raw.values()], 2.0)
-    assert list(fitted.values()) == pytest.approx(expected, abs=1e-5)
+        raw = llm.classify(TEXT, LABELS).distribution()
+    expected = distribution([math.log(p) for p in raw.values()], FITTED)
+    assert FITTED != 1 and list(shipped.values()) == pytest.approx(expected, abs=1e-5)
     for text in ("{}", "[", '{"temperature": 0}', '{"temperature": "x"}'):
         (folder / "calibration.json").write_text(text)
         with pytest.raises(UsageError, match=r"calibration\.json"):
