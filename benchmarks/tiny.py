@@ -26,11 +26,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from tiny_data import Sample, samples  # noqa: E402  # not installed packages
 from tiny_topics import intents  # noqa: E402
-from typedllm import LLM, JsonSchema, Result  # noqa: E402
+from typedllm import LLM, JsonSchema, Result, Sampling  # noqa: E402
 
 SEED = 1_000_000_000  # what training never uses
 SPEED = {"name": "str", "age": "int", "city": "str", "job": "str"}
 BINS = 15
+LONGEST = Sampling(max_tokens=128)  # which no right answer exceeds
 
 
 @dataclass
@@ -63,7 +64,10 @@ def held_out(count: int) -> list[Sample]:
 async def asked(llm: LLM, rows: Sequence[Sample]) -> list[Result[Any]]:
     """Ask about each row under its own output type, all at once."""
     return await asyncio.gather(
-        *(llm.arun(row.user, JsonSchema(row.schema or {}), system=row.clerk) for row in rows)
+        *(
+            llm.arun(row.user, JsonSchema(row.schema or {}), system=row.clerk, sampling=LONGEST)
+            for row in rows
+        )
     )
 
 
