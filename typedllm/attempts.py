@@ -161,7 +161,7 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
     usage = Usage()
     last: Completion | None = None
     while True:
-        left_s = None if task.timeout_s is None else task.timeout_s - (time.monotonic() - started)
+        left_s = _left_s(task, started)
         reply = yield Send(request=request, engine=task.engine, after_s=after_s, timeout_s=left_s)
         sent += 1
         outcome: Reading[T] | TypedLLMError
@@ -187,7 +187,7 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
                 continue
         scored: dict[str, Completion] = {}
         if task.scored and isinstance(outcome, Reading) and last is not None:
-            failed = yield from _scored(task, request, last.text, scored)
+            failed = yield from _scored(task, request, started, last.text, scored)
             outcome = failed or outcome
             sent += len(scored)
             usage = sum((each.usage for each in scored.values()), usage)
@@ -209,7 +209,7 @@ def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result
     started = time.monotonic()
     request = Request(prompt=prompt, sampling=task.sampling)
     scored: dict[str, Completion] = {}
-    failed = yield from _scored(task, request, "", scored)
+    failed = yield from _scored(task, request, started, "", scored)
     found = _distributions(task, scored)
     usage = sum((each.usage for each in scored.values()), Usage())
     latency_s = time.monotonic() - started
@@ -224,7 +224,7 @@ def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result
 
 
 def _scored(
-    task: Task[Any], request: Request, text: str, scored: dict[str, Completion]
+    task: Task[Any], request: Request, started: float, text: str, scored: dict[str, Completion]
 ) -> Generator[Send, Reply, TypedLLMError | None]:
     """Have the labels of each place scored that an answer has; the error where that fails."""
     places = {ROOT: (0, len(text)), **spans(text)}
@@ -233,7 +233,7 @@ def _scored(
             continue
         begun = text[: places[labels.path][0]]
         asked = replace(request, constraint=None, labels=labels.texts, begun=begun)
-        reply = yield Send(request=asked, engine=task.engine)
+        reply = yield Send(request=asked, engine=task.engine, timeout_s=_left_s(task, started))
         if isinstance(reply, Failure):
             return reply.error
         scored[labels.path] = reply
@@ -276,6 +276,10 @@ async def _reply(send: Send) -> Reply:
         )
         failure.__cause__ = error
         return Failure(error=failure)
+
+
+def _left_s(task: Task[Any], started: float) -> float | None:
+    return None if task.timeout_s is None else task.timeout_s - (time.monotonic() - started)
 
 
 def _too_late(task: Task[Any], started: float, wait_s: float) -> bool:

@@ -125,6 +125,11 @@ def test_what_is_no_saved_conversation_is_named(tmp_path: Path, text: str | None
         LLM(Scripted()).chat().load(path)
 
 
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"none.talk\.json: cannot be written"):
+        LLM(Scripted()).chat().save(tmp_path / "none" / "talk.json")
+
+
 def test_what_cannot_be_json_is_not_saved(tmp_path: Path):
     chat = LLM(Scripted(["a"])).chat()
     chat.run("x", metadata={"thing": object()})

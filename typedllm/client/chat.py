@@ -194,14 +194,17 @@ class Chat:
             path: of the file.
 
         Raises:
-            UsageError: when a context or metadata is no JSON.
+            UsageError: when a context or metadata is no JSON, or the file cannot be written.
         """
         content = {"id": self.id, "turns": [asdict(turn) for turn in self.turns]}
         try:
             text = json.dumps(content, ensure_ascii=False, indent=2)
         except (TypeError, ValueError) as error:
             raise UsageError(f"the conversation cannot be written as JSON: {error}") from error
-        Path(path).write_text(text, "utf-8")
+        try:
+            Path(path).write_text(text, "utf-8")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error}") from error
 
     def load(self, path: str | Path) -> Self:
         """Take id and turns from a file that `save` wrote, and go on from there.

@@ -17,6 +17,7 @@ from typedllm._checks import check_text
 from typedllm._require import require
 from typedllm._resources import folder
 from typedllm.errors import Invalid, UsageError
+from typedllm.grammar.escapes import quoted
 from typedllm.settings import templates_folder
 from typedllm.spec.spec import Spec
 from typedllm.templating.finding import is_file
@@ -85,15 +86,11 @@ def _reply(text: str, is_text: bool, spec: Spec[Any]) -> str:
         wrong = error
     if is_text:
         try:
-            spec.read(_quoted(text))
-            return _quoted(text)
+            spec.read(quoted(text))
+            return quoted(text)
         except Invalid as error:
             wrong = wrong if spec.schema is None else error
     raise UsageError(f"examples: the answer {text[:80]!r} is none of the output type: {wrong}")
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def check_examples(examples: Sequence[object]) -> None:
