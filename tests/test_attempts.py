@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from typedllm.attempts import Policy, Send, Task, attempts, drive
+from typedllm.attempts import Policy, Send, Task, attempts, classified, drive
 from typedllm.engines.scripted import TRAITS, Scripted
 from typedllm.errors import (
     DeadlineExceeded,
@@ -28,6 +28,7 @@ from typedllm.records import (
     Constraint,
     Failure,
     FinishReason,
+    Labels,
     Lark,
     Message,
     Reply,
@@ -38,6 +39,7 @@ from typedllm.records import (
     Traits,
     Usage,
 )
+from typedllm.spec.kinds import Choice
 from typedllm.spec.spec import spec_of
 
 MESSAGES = (Message(role="user", content=(Segment(text="How old are you?"),)),)
@@ -228,6 +230,31 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
     assert "overloaded" in str(result.error)
     assert (len(sent), result.attempts) == (1, 1)
     assert sent[0].timeout_s == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize("policy", [attempts, classified])
+def test_scoring_labels_has_what_is_left_of_the_deadline(policy: Any):
+    labels = Labels(path="$", values=("a", "b"), texts=('"a"', '"b"'))
+    task = Task(
+        engine=Scripted(),
+        spec=spec_of(Choice(["a", "b"])),
+        constraint=GRAMMAR,
+        guaranteed=False,
+        timeout_s=3,
+        scored=(labels,),
+    )
+    generator = policy(task, MESSAGES)
+    sends = [next(generator)]
+    if policy is attempts:
+        time.sleep(0.1)
+        sends.append(generator.send(answer("a")))
+        assert sends[1].timeout_s < sends[0].timeout_s - 0.09
+    assert sends[-1].request.labels == labels.texts
+    assert sends[-1].timeout_s == pytest.approx(3, abs=0.5)
+    with pytest.raises(StopIteration) as stop:
+        generator.send(Failure(error=DeadlineExceeded("late")))
+    assert isinstance(stop.value.value.error, DeadlineExceeded)
+    assert stop.value.value.attempts == len(sends)
 
 
 REPLIES = st.one_of(

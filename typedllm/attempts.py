@@ -189,7 +189,7 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
         if task.scored and isinstance(outcome, Reading) and last is not None:
             failed = yield from _scored(task, request, started, last.text, scored)
             outcome = failed or outcome
-            sent += len(scored)
+            sent += len(scored) + (failed is not None)
             usage = sum((each.usage for each in scored.values()), usage)
         latency_s = time.monotonic() - started
         result = _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)
@@ -283,7 +283,8 @@ def _left_s(task: Task[Any], started: float) -> float | None:
 
 
 def _too_late(task: Task[Any], started: float, wait_s: float) -> bool:
-    return task.timeout_s is not None and time.monotonic() - started + wait_s >= task.timeout_s
+    left_s = _left_s(task, started)
+    return left_s is not None and left_s <= wait_s
 
 
 def _read(task: Task[T], reply: Completion) -> Reading[T] | TypedLLMError:
