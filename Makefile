@@ -53,7 +53,7 @@ bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-schemas FILE=mi
 bench-tiny: $(FULL) $(MODEL) # beside a real model, on the same rows
 	$(BIN)/python benchmarks/tiny.py $(FILE) --beside transformers:$(dir $(MODEL))
 
-train-tiny: $(FULL) ## train the embedded model anew, 70 minutes on one core (BANKING77=folder)
+train-tiny: $(FULL) ## train the embedded model anew, three hours on one core (BANKING77=folder)
 	$(BIN)/python tools/train_tiny.py $(if $(BANKING77),--banking77 $(BANKING77))
 
 clean: ## remove what the tools leave; the environment and the test model stay

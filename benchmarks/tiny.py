@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,13 +23,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from tiny_data import Sample, samples  # noqa: E402  # not installed packages
+from tiny_calibration import (  # noqa: E402  # not installed packages
+    at_temperature,
+    calibration_error,
+    fitted,
+)
+from tiny_data import Sample, samples  # noqa: E402
 from tiny_topics import intents  # noqa: E402
 from typedllm import LLM, JsonSchema, Result, Sampling  # noqa: E402
 
 SEED = 1_000_000_000  # what training never uses
 SPEED = {"name": "str", "age": "int", "city": "str", "job": "str"}
-BINS = 15
 LONGEST = Sampling(max_tokens=128)  # which no right answer exceeds
 
 
@@ -117,35 +120,6 @@ def beside(models: Sequence[str], rows: Sequence[Sample]) -> None:
 def parts(value: Any) -> dict[str, Any]:
     """The fields of a value, or the whole of it as one."""
     return value if isinstance(value, dict) else {"": value}
-
-
-def calibration_error(sure: Sequence[float], correct: Sequence[bool]) -> float:
-    """Expected calibration error over equal bins (Guo et al. 2017)."""
-    total = 0.0
-    for lower in range(BINS):
-        inside = [n for n, p in enumerate(sure) if min(int(p * BINS), BINS - 1) == lower]
-        if inside:
-            hits = sum(correct[n] for n in inside) / len(inside)
-            total += abs(hits - sum(sure[n] for n in inside) / len(inside)) * len(inside)
-    return total / len(sure)
-
-
-def at_temperature(likely: Sequence[float], temperature: float) -> list[float]:
-    """A distribution with its logarithms divided by a temperature."""
-    weights = [math.exp(math.log(max(p, 1e-30)) / temperature) for p in likely]
-    return [weight / sum(weights) for weight in weights]
-
-
-def fitted(distributions: Sequence[Sequence[float]], truth: Sequence[int]) -> float:
-    """The temperature of the least cross-entropy, to a fiftieth."""
-
-    def loss(temperature: float) -> float:
-        return sum(
-            -math.log(max(at_temperature(each, temperature)[label], 1e-30))
-            for each, label in zip(distributions, truth, strict=True)
-        )
-
-    return min((n / 50 for n in range(20, 251, 5)), key=loss)
 
 
 def classification(llm: LLM, folder: Path, count: int) -> None:

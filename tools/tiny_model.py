@@ -90,11 +90,13 @@ def prompt_hashes() -> dict[str, str]:
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Write the model's folder in the layout of transformers, weights in float16.
 
-    Each file is replaced at once, so that a reader never sees half of one.
+    Each file is replaced at once, so that a reader never sees half of one. A temperature that was
+    fitted for other weights goes.
     """
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "calibration.json").unlink(missing_ok=True)
     tensors = {
         name: tensor.detach().half().contiguous().cpu()
         for name, tensor in model.state_dict().items()

@@ -1,6 +1,6 @@
-"""Train, measure and export the tiny model that ships with the package.
+"""Train, measure, export, calibrate and describe the tiny model that ships with the package.
 
-`python tools/train_tiny.py --minutes 60 --banking77 FOLDER` does all of it, on a CPU or GPU. A run
+`python tools/train_tiny.py --minutes 150 --banking77 FOLDER` does all of it, on a CPU or GPU. A run
 that was interrupted goes on from its last checkpoint; with `--minutes 0` the last checkpoint is
 measured and exported as it is. BANKING77 (Casanueva et al. 2020, CC BY 4.0) is a folder with the
 data set's `train.csv` and `test.csv`; without it the model learns no topics of real text.
@@ -24,6 +24,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tiny_bank import bank_group
+from tiny_card import calibrate, write_card
 from tiny_data import Sample, banking_sample, samples
 from tiny_measure import answers, report
 from tiny_model import CONFIG, END, PAD, export, prompt_text, train_tokenizer
@@ -33,6 +34,7 @@ from tiny_words import Words
 
 EVALUATION_SEED = 1_000_000_000
 MODEL_FOLDER = Path(__file__).parents[1] / "typedllm/tiny/model"
+CALIBRATED_ON = 600  # questions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,7 @@ class Settings:
         intent_share: batches of bank customers' intents for each other batch.
         start: folder of a model to start from, or None to start from nothing.
         device: `cpu` or `cuda`.
+        into: folder that the model is written to.
     """
 
     seed: int
@@ -66,6 +69,7 @@ class Settings:
     intent_share: float
     start: Path | None
     device: str
+    into: Path
 
     def intents(self, name: str) -> list[tuple[str, str]]:
         """The same questions with one of 77 intents each."""
@@ -311,7 +315,7 @@ def evaluation_samples(settings: Settings, count: int) -> list[Sample]:
 
 
 def main() -> None:
-    """Train, measure and export, as the command line says."""
+    """Do all of it, as the command line says."""
     settings = parse_arguments()
     torch.set_num_threads(settings.threads)
     run = Run(settings)
@@ -319,15 +323,22 @@ def main() -> None:
     # What is measured is what is exported: weights in half precision.
     run.model.half().float().eval()
     wanted = evaluation_samples(settings, settings.evaluate)
-    print(report(list(answers(run.model, run.tokenizer, wanted))))
-    export(run.model, run.tokenizer, MODEL_FOLDER)
+    figures = report(list(answers(run.model, run.tokenizer, wanted)))
+    print(figures)
+    export(run.model, run.tokenizer, settings.into)
+    calibration = calibrate(settings.into, settings.intents("test.csv"), most=CALIBRATED_ON)
+    print(calibration)
+    trained = f"{run.step:,} steps, {run.spent_s / 60:.0f} min on {settings.device}"
+    if settings.start is not None:
+        trained += f", going on from {settings.start}"
+    write_card(settings.into, run.model.num_parameters(), trained, figures, calibration)
 
 
 def parse_arguments() -> Settings:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=64, help="of training in all")
+    parser.add_argument("--minutes", type=float, default=150, help="of training in all")
     parser.add_argument("--batch-tokens", type=int, default=3072)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--warmup-steps", type=int, default=40)
@@ -335,9 +346,10 @@ def parse_arguments() -> Settings:
     parser.add_argument("--evaluate", type=int, default=600, help="samples to measure with")
     parser.add_argument("--folder", type=Path, default=Path(".training/tiny"))
     parser.add_argument("--banking77", type=Path, help="folder with train.csv and test.csv")
-    parser.add_argument("--intent-share", type=float, default=0.5)
+    parser.add_argument("--intent-share", type=float, default=0.7)
     parser.add_argument("--start", type=Path, help="folder of a model to go on from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--into", type=Path, default=MODEL_FOLDER, help="where the model goes")
     return Settings(**vars(parser.parse_args()))
 
 
