@@ -6,29 +6,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 FULL := $(VENV)/.full-installed
+VLLM ?= 1
+WITH_VLLM := $(if $(filter 0,$(VLLM)),,$(VENV)/.vllm-installed)
 MODEL := .cache/smollm2/.made
 PIP := $(BIN)/python -m pip install -qq -c constraints.txt
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 export OMP_NUM_THREADS ?= 1
+export VLLM
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-fast lint format types bench-import bench-tiny bench-transformers train-tiny clean
+.PHONY: help demo setup test test-fast lint format types bench-import bench-tiny bench-transformers \
+  bench-vllm train-tiny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "benchmarks: $(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))"
+	@echo "benchmarks: $(filter-out vllm_timing,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))))"
 
 demo: $(if $(wildcard $(FULL)),$(FULL),$(CORE)) ## typed rows from a CSV file, by the embedded model
 	@sh examples/demo.sh $(BIN)/python
 
-setup: $(FULL) $(MODEL) ## the full environment, and a real model for the tests
+setup: $(FULL) $(MODEL) $(WITH_VLLM) ## the full environment, vLLM and a real model for the tests
 
-test: setup lint types ## everything: lint, types, all tests with coverage
+test: setup lint types ## everything: lint, types, all tests with coverage (VLLM=0: without vLLM)
+	$(if $(WITH_VLLM),,@echo "VLLM=0: tests of vLLM are left out")
 	$(PYTEST) --hypothesis-profile=ci --cov --cov-report=term
 
-test-fast: setup ## the tests that take no real model and no second
+test-fast: $(FULL) $(MODEL) ## the tests that take no real model and no second
 	$(PYTEST) -q -m "not slow"
 
 lint: $(FULL) ## style, layers, sizes
@@ -46,6 +51,9 @@ types: $(FULL) ## pyright, strict for the package
 
 bench-import: bench-importing
 bench-transformers: bench-generate # a script named transformers.py would hide the library
+
+bench-vllm: bench-vllm-engine bench-vllm-http ## vLLM raw and typed (FILE=Banking77), and over HTTP
+bench-vllm-engine bench-vllm-http bench-vllm-validity: $(WITH_VLLM)
 
 bench-%: $(FULL) ## run benchmarks/%.py, for example `make bench-schemas FILE=mine.jsonl`
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(FILE)
@@ -73,6 +81,10 @@ $(CORE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 
 $(FULL): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.vllm-installed: tools/install_vllm.sh constraints.txt | $(FULL)
+	sh tools/install_vllm.sh $(BIN)/python
 	@touch $@
 
 $(MODEL): tools/smollm2.py | $(FULL)

@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from typedllm._checks import check_number
+from typedllm.constraints.fitting import fitted, least_budget
 from typedllm.engines.base import Engine
 from typedllm.errors import (
     DeadlineExceeded,
     EngineError,
     Invalid,
-    Refused,
     Truncated,
     TypedLLMError,
 )
-from typedllm.output.confidence import clipped, confidence
+from typedllm.outcomes import read, result
 from typedllm.output.distribution import distribution
-from typedllm.output.parse import Reading, partial, read_answer
+from typedllm.output.parse import Reading
 from typedllm.output.spans import spans
 from typedllm.paths import ROOT
 from typedllm.prompts.instructions import repair
@@ -34,6 +34,7 @@ from typedllm.records import (
     Completion,
     Constraint,
     Failure,
+    Grammar,
     Labels,
     Reply,
     Request,
@@ -147,6 +148,9 @@ class Send:
 def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
     """Decide what to send until there is a result; failures and repairs are counted apart.
 
+    An answer that was cut on an engine that cannot close it in time is asked once more, under
+    limits that are fitted to its budget; that is no repair.
+
     Args:
         task: what is asked, and how often at most.
         prompt: the messages, or the raw segments, to send first.
@@ -179,21 +183,28 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
         else:
             last, after_s = reply, 0.0
             usage += reply.usage
-            outcome = _read(task, reply)
-            repairable = not task.guaranteed and repairs < task.policy.repairs
-            if isinstance(outcome, Invalid) and repairable:
-                repairs += 1
-                request = replace(request, prompt=repair(prompt, reply.text, outcome.issues))
+            after = _after(task, prompt, request, reply, repairs)
+            if isinstance(after, Request):
+                repairs += after.prompt is not request.prompt  # else it was fitted
+                request = after
                 continue
+            outcome = after
         scored: dict[str, Completion] = {}
         if task.scored and isinstance(outcome, Reading) and last is not None:
             failed = yield from _scored(task, request, started, last.text, scored)
             outcome = failed or outcome
             sent += len(scored) + (failed is not None)
             usage = sum((each.usage for each in scored.values()), usage)
-        latency_s = time.monotonic() - started
-        result = _result(outcome, last, usage=usage, attempts=sent, latency_s=latency_s)
-        return replace(result, distributions=_distributions(task, scored)) if scored else result
+        found = result(
+            outcome,
+            last,
+            usage=usage,
+            attempts=sent,
+            latency_s=time.monotonic() - started,
+            asked=task.constraint,
+            enforced=request.constraint,
+        )
+        return replace(found, distributions=_distributions(task, scored)) if scored else found
 
 
 def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
@@ -214,13 +225,14 @@ def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result
     usage = sum((each.usage for each in scored.values()), Usage())
     latency_s = time.monotonic() - started
     if failed is not None:
-        return _result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
+        return result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
     (labels,) = task.scored
     likely = list(found[labels.path].values())
     text = labels.texts[likely.index(max(likely))]
-    outcome = _read(task, Completion(text=text, finish_reason="stop", usage=usage))
-    result = _result(outcome, None, usage=usage, attempts=1, latency_s=latency_s)
-    return replace(result, raw=text, finish_reason="stop", distributions=found)
+    answer = Completion(text=text, finish_reason="stop", usage=usage)
+    outcome = read(answer, task.spec, task.constraint, task.validation_context)
+    taken = result(outcome, None, usage=usage, attempts=1, latency_s=latency_s)
+    return replace(taken, raw=text, finish_reason="stop", distributions=found)
 
 
 def _scored(
@@ -287,57 +299,38 @@ def _too_late(task: Task[Any], started: float, wait_s: float) -> bool:
     return left_s is not None and left_s <= wait_s
 
 
-def _read(task: Task[T], reply: Completion) -> Reading[T] | TypedLLMError:
-    text = reply.text
-    if reply.finish_reason == "refusal":
-        return Refused("the model declined to answer", raw=text)
-    cut = reply.finish_reason == "length"
-    # A cut answer is taken only as it is: what could be dug out of it may not be what was coming.
-    tolerant = task.constraint is None and not cut
-    try:
-        reading = read_answer(text, task.spec, tolerant=tolerant, context=task.validation_context)
-    except Invalid as error:
-        return _truncated(reply, error) if cut else error
-    return _truncated(reply, None) if cut and _may_go_on(task, text) else reading
+def _after(
+    task: Task[T], prompt: Rendered, request: Request, reply: Completion, repairs: int
+) -> Request | Reading[T] | TypedLLMError:
+    """What comes of an answer: what to send next, or the outcome."""
+    outcome = read(reply, task.spec, request.constraint, task.validation_context)
+    if isinstance(outcome, Invalid) and not task.guaranteed and repairs < task.policy.repairs:
+        return replace(request, prompt=repair(prompt, reply.text, outcome.issues))
+    full = task.constraint
+    if not (isinstance(outcome, Truncated) and isinstance(full, Grammar)):
+        return outcome
+    budget = _budget(task.sampling, reply.usage.output_tokens)
+    if task.engine.traits.ending != "fitted" or request.constraint is not full or not budget:
+        return outcome
+    fit = fitted(full, budget)
+    return replace(request, constraint=fit) if fit else _unfit(outcome, full, budget)
 
 
-def _may_go_on(task: Task[Any], text: str) -> bool:
-    # Valid, but perhaps not the end: `12` of 123, or guided text that the grammar had not ended.
-    if task.spec.schema is None:
-        return task.constraint is not None
-    return text.rstrip()[-1:].isdigit()
+def _budget(sampling: Sampling, used: int) -> int:
+    """The tokens that a cut answer is to be fitted to; 0 where they are not known."""
+    asked = sampling.max_tokens
+    if asked is not None and (used >= asked or not used):  # not every server counts tokens
+        return asked
+    # In powers of two, so that few grammars are compiled.
+    return 1 << (used.bit_length() - 1) if used else 0
 
 
-def _truncated(reply: Completion, error: Invalid | None) -> Truncated:
+def _unfit(cut: Truncated, full: Grammar, budget: int) -> Truncated:
+    least = least_budget(full.root)
     return Truncated(
-        f"the answer was cut after {reply.usage.output_tokens} tokens; raise max_tokens",
-        raw=reply.text,
-        partial=partial(reply.text),
-        issues=error.issues if error else (),
-    )
-
-
-def _result(
-    outcome: Reading[T] | TypedLLMError,
-    last: Completion | None,
-    *,
-    usage: Usage,
-    attempts: int,
-    latency_s: float,
-) -> Result[T]:
-    reading = None if isinstance(outcome, TypedLLMError) else outcome
-    tokens = last.tokens if last and reading else None
-    landed_at = last.landed_at if last and reading else None
-    text = last.text if last else None
-    return Result(
-        value=reading.value if reading else None,
-        error=outcome if isinstance(outcome, TypedLLMError) else None,
-        raw=text,
-        usage=usage,
-        attempts=attempts,
-        finish_reason=last.finish_reason if last else None,
-        latency_s=latency_s,
-        confidence=None if text is None or tokens is None else confidence(text, tokens),
-        clipped=() if text is None or landed_at is None else clipped(text, landed_at),
-        coercions=reading.coercions if reading else (),
+        f"the answer was cut, and what cannot be shortened of the output type may not fit into"
+        f" {budget:,} tokens; raise max_tokens{'' if least is None else f' to {least:,}'}",
+        raw=cut.raw,
+        partial=cut.partial,
+        issues=cut.issues,
     )

@@ -253,6 +253,7 @@ class Completion:
         usage: tokens in and out.
         tokens: the answer's tokens where the engine reports log-probabilities, else None.
         landed_at: number of characters of `text` that the model chose before the landing, or None.
+        reasoning: what a model that reasons wrote before the answer, else None.
         scores: where labels were to be scored, the natural logarithm of each one's probability, the
             sum over its tokens in their canonical form.
         temperature: fitted for this model, to divide the scores by; 1 where there is none.
@@ -263,6 +264,7 @@ class Completion:
     usage: Usage
     tokens: tuple[Token, ...] | None = None
     landed_at: int | None = None
+    reasoning: str | None = None
     scores: tuple[float, ...] = ()
     temperature: float = 1.0
 
@@ -292,6 +294,7 @@ class Result(Generic[T]):
         confidence: by path (`$.age`), the product of the probabilities of the tokens of that field
             among those the constraint allowed; None on engines without log-probabilities.
         clipped: paths that a landing or a fitted limit cut short.
+        reasoning: what a model that reasons wrote before its last answer, else None.
         coercions: what tolerant parsing changed, in words; empty when the text was taken as it is.
         id: the caller's id of the row of a batch, or its position as text; None outside a batch.
         metadata: whatever the caller attached to the row.
@@ -308,6 +311,7 @@ class Result(Generic[T]):
     latency_s: float = 0.0
     confidence: Mapping[str, float] | None = None
     clipped: tuple[str, ...] = ()
+    reasoning: str | None = None
     coercions: tuple[str, ...] = ()
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])

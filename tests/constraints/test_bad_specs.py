@@ -16,6 +16,7 @@ from tests.constraints.walking import compiled
 from typedllm.constraints.lark import UNIQUE_LIMIT, print_lark
 from typedllm.engines.landing import Landing
 from typedllm.errors import SpecError
+from typedllm.grammar.expression import expression
 from typedllm.records import Grammar, JsonSchema
 from typedllm.spec.kinds import Choice, Regex
 from typedllm.spec.spec import spec_of
@@ -31,7 +32,7 @@ def ready(output_type: Any) -> Grammar:
     """An output type made ready as far as an engine goes: compiled, printed and measured."""
     constraint = compiled(output_type).constraint
     assert isinstance(constraint, Grammar)
-    assert Landing(constraint, list).least_tokens >= 0
+    assert Landing(expression(constraint.root), list).least_tokens >= 0
     lark = LLMatcher.grammar_from_lark(print_lark(constraint.root))
     matcher = LLMatcher(_BYTES, lark, log_level=0)
     assert not matcher.is_error(), matcher.get_error()

@@ -363,6 +363,18 @@ def test_a_plan_can_be_read() -> None:
     ]
 
 
+def test_a_plan_says_what_a_second_attempt_fits_into() -> None:
+    fitted = Traits(name="server", takes=frozenset({Grammar}), ending="fitted", logprobs=False)
+    plan = compile_spec(spec_of({"age": "int", "tags": "list[str]"}), fitted).plan
+    least = len('{"age":-123456789012345678,"tags":[]}')
+    assert (plan.ending, plan.fits_bytes) == ("fitted", least)
+    assert str(plan).splitlines()[-1] == f"ending: fitted (always within {least} tokens)"
+    plan = compile_spec(spec_of(Regex("a+")), fitted).plan  # which has no limit to lower
+    assert (plan.ending, plan.fits_bytes) == ("may be cut", None)
+    assert str(plan).splitlines()[-1] == "ending: may be cut"
+    assert compiled({"age": "int"}).plan.fits_bytes is None
+
+
 def test_a_keyword_met_twice_is_as_good_as_at_its_worst() -> None:
     notes = Notes()
     notes.checked("#", "pattern", "why")

@@ -17,6 +17,7 @@ from tests.constraints.specs import Case
 from typedllm.constraints.compile import Compiled, compile_spec
 from typedllm.constraints.lark import print_lark
 from typedllm.engines.landing import Landing
+from typedllm.grammar.expression import expression
 from typedllm.records import Grammar, Limits, Traits
 from typedllm.spec.spec import spec_of
 
@@ -61,7 +62,7 @@ class Walker:
         lark = LLMatcher.grammar_from_lark(print_lark(grammar.root))
         matcher = LLMatcher(self.tokens, lark)
         assert not matcher.is_error(), matcher.get_error()
-        landing = Landing(grammar, self.tokenize)
+        landing = Landing(expression(grammar.root), self.tokenize)
         budget = landing.least_tokens + extra
         row = landing.row(budget)
         taken: list[int] = []

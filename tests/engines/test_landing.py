@@ -27,7 +27,7 @@ def by_pairs(text: bytes) -> list[int]:
 
 def follow(grammar: Grammar, text: bytes, budget: int, size: int) -> tuple[bytes, int]:
     """Feed a text in tokens of a size; the answer, and how many tokens of the text it has."""
-    row = Landing(grammar, by_bytes).row(budget)
+    row = Landing(expression(grammar.root), by_bytes).row(budget)
     taken = b""
     for at in range(0, len(text), size):
         token = text[at : at + size]
@@ -47,11 +47,13 @@ def test_an_answer_with_room_is_left_alone() -> None:
 
 
 def test_the_least_budget_holds_the_shortest_answer() -> None:
-    landing = Landing(grammar(PERSON), by_bytes)
+    landing = Landing(expression(grammar(PERSON).root), by_bytes)
     shortest = b'{"name":"","tags":[],"age":0}'
     assert landing.least_tokens == len(shortest)
     assert bytes(landing.row(landing.least_tokens).land()) == shortest
-    assert Landing(grammar(PERSON), by_pairs).least_tokens == -(-len(shortest) // 2)
+    assert Landing(expression(grammar(PERSON).root), by_pairs).least_tokens == -(
+        -len(shortest) // 2
+    )
 
 
 @pytest.mark.parametrize("budget", range(29, len(TEXT)))
@@ -64,7 +66,7 @@ def test_every_smaller_budget_gives_a_valid_answer_that_begins_alike(budget: int
     # Not landed before it had to: with the next byte there was no room left to close.
     following = follow(grammar(PERSON), TEXT[: kept + 1], 10_000, 1)[0]
     assert following == TEXT[: kept + 1]
-    row = Landing(grammar(PERSON), by_bytes).row(10_000)
+    row = Landing(expression(grammar(PERSON).root), by_bytes).row(10_000)
     assert all(row.admits(bytes((byte,))) for byte in following)
     assert kept + 1 + len(row.land()) > budget
 
@@ -79,7 +81,7 @@ def test_any_answer_lands_inside_its_budget(extra: int, size: int, seed: int) ->
     }
     made = grammar(spec)
     text = random_text(made.root, random.Random(seed)).encode()
-    budget = Landing(made, by_bytes).least_tokens + extra
+    budget = Landing(expression(made.root), by_bytes).least_tokens + extra
     answer, kept = follow(made, text, budget, size)
     landed = answer != text
     assert kept + (len(answer) - kept * size if landed else 0) <= budget
@@ -87,7 +89,7 @@ def test_any_answer_lands_inside_its_budget(extra: int, size: int, seed: int) ->
 
 
 def test_rows_of_one_landing_do_not_meet() -> None:
-    landing = Landing(grammar("list[int]"), by_bytes)
+    landing = Landing(expression(grammar("list[int]").root), by_bytes)
     first, second = landing.row(100), landing.row(3)
     assert first.admits(b"[12")
     assert second.admits(b"[")
@@ -99,7 +101,7 @@ def test_rows_of_one_landing_do_not_meet() -> None:
 
 
 def test_a_text_outside_the_grammar_cannot_be_closed() -> None:
-    row = Landing(grammar("list[int]"), by_bytes).row(10_000)
+    row = Landing(expression(grammar("list[int]").root), by_bytes).row(10_000)
     assert row.admits(b"nonsense")  # the mask keeps such tokens out; landing trusts it
     with pytest.raises(ValueError, match="does not match the grammar"):
         row.land()

@@ -67,5 +67,5 @@ def _draw(plan: Plan) -> None:
     lines = [f"engine: {plan.engine}", *(f"limit: {limit}" for limit in plan.limits)]
     lines.append("valid by construction" if plan.guaranteed else "validated after decoding")
     if plan.ending is not None:
-        lines.append(f"ending: {plan.ending}")
+        lines.append(f"ending: {plan.ending_told}")
     console.print(Text("\n".join(lines)))

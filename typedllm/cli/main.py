@@ -1,4 +1,4 @@
-"""The command line: `typedllm extract`, `explain`, `render`, `schemas` and `templates`.
+"""The command line: `typedllm extract`, `explain`, `render`, `start-server` and the rest.
 
 What a command needs is imported inside it, so that `--help` and usage errors are quick.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from typedllm.cli import explain, extract, render, schemas, templates
+from typedllm.cli import explain, extract, render, schemas, start_server, templates
 from typedllm.errors import TypedLLMError, UsageError
 
 __all__ = ["app"]
@@ -90,5 +90,6 @@ def _main(
 app.command()(extract.extract)
 app.command()(explain.explain)
 app.command()(render.render)
+app.command()(start_server.start_server)
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(templates.app, name="templates")

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from typedllm.constraints.conflicts import conflicts
+from typedllm.constraints.fitting import least_budget
 from typedllm.constraints.lower import lower
 from typedllm.constraints.plan import Notes, Part, Plan
 from typedllm.errors import SpecError, UnsupportedConstraint
@@ -121,11 +122,14 @@ def _guided(root: Node, notes: Notes, traits: Traits) -> Compiled:
                 continue
             notes.checked(part.pointer, part.keyword, f"{traits.name} does not guide decoding")
         return Compiled(constraint=None, plan=Plan(engine=traits.name, parts=notes.parts))
+    fits_bytes = least_budget(root) if traits.ending == "fitted" else None
+    unfit = traits.ending == "fitted" and fits_bytes is None
     plan = Plan(
         engine=traits.name,
         parts=notes.parts,
         limits=notes.limits,
-        ending=traits.ending,
+        ending="may be cut" if unfit else traits.ending,
         least_bytes=len(text),
+        fits_bytes=fits_bytes,
     )
     return Compiled(constraint=Grammar(root), plan=plan)

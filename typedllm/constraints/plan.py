@@ -41,6 +41,9 @@ class Plan:
         limits: the bounds chosen for the caller, in words.
         ending: how an answer that grows too long ends; None for plain text.
         least_bytes: bytes of a shortest valid answer, where a grammar is known.
+        fits_bytes: where the ending is `fitted`, the most bytes of an answer under the least limits
+            it can be fitted to; with a `max_tokens` of at least so many, the second attempt always
+            ends.
     """
 
     engine: str
@@ -48,6 +51,7 @@ class Plan:
     limits: tuple[str, ...] = ()
     ending: Ending | None = None
     least_bytes: int | None = None
+    fits_bytes: int | None = None
 
     @property
     def guaranteed(self) -> bool:
@@ -59,6 +63,13 @@ class Plan:
         """The parts without what only describes, such as titles."""
         return tuple(part for part in self.parts if part.status != "annotation" or part.reason)
 
+    @property
+    def ending_told(self) -> str:
+        """How an answer that grows too long ends, in words; empty for plain text."""
+        if self.fits_bytes is not None:  # a token may be as little as a byte
+            return f"{self.ending} (always within {self.fits_bytes:,} tokens)"
+        return self.ending or ""
+
     def __str__(self) -> str:
         asserting = [part for part in self.parts if part.status != "annotation"]
         held = sum(part.status == "by construction" for part in asserting)
@@ -68,7 +79,7 @@ class Plan:
             lines += [f"{status}: {p.pointer} {p.keyword}: {p.reason}" for p in found]
         lines += [f"limit: {limit}" for limit in self.limits]
         if self.ending is not None:
-            lines.append(f"ending: {self.ending}")
+            lines.append(f"ending: {self.ending_told}")
         return "\n".join(lines)
 
 

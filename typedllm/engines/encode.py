@@ -100,6 +100,31 @@ class PromptEncoder:
                 special[name] = value if isinstance(value, str) else value["content"]
         return cls(tokenizer, template, special)
 
+    @classmethod
+    def of_transformers(cls, tokenizer: Any) -> PromptEncoder:
+        """Take tokenizer and template of the transformers library.
+
+        Args:
+            tokenizer: of the fast kind.
+
+        Raises:
+            UsageError: when it is of the slow kind.
+            TemplateError: when the template is not valid Jinja.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise UsageError(
+                f"{type(tokenizer).__name__} is a slow tokenizer; give one that has tokenizer.json"
+            )
+        template = tokenizer.chat_template
+        if isinstance(template, dict):  # several, by name
+            template = cast(dict[str, str], template).get("default")
+        special = tokenizer.special_tokens_map.items()
+        return cls(
+            tokenizer.backend_tokenizer,
+            template,
+            {name: str(token) for name, token in special if not isinstance(token, list)},
+        )
+
     def encode(
         self, prompt: Sequence[Message] | Sequence[Segment], *, context: int | None = None
     ) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from typedllm.constraints.lark import print_lark
 from typedllm.engines.landing import Landing
 from typedllm.errors import UnsupportedConstraint, UsageError
+from typedllm.grammar.expression import expression
 from typedllm.records import Constraint, Grammar, JsonSchema
 
 __all__ = ["Guide", "Vocabulary"]
@@ -44,6 +45,7 @@ class Vocabulary:
         ends: ids of the tokens that end an answer.
         free: the bit mask, [words of 32 bits], of what an answer without constraint may take: all
             tokens with text, and those that end it.
+        tokenize: turns bytes into token ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, size: int, ends: Sequence[int]) -> None:
@@ -76,6 +78,7 @@ class Vocabulary:
         bits = np.packbits(np.array(allowed), bitorder="little")
         words = -(-size // 32)
         self.free: NDArray[np.int32] = np.pad(bits, (0, 4 * words - len(bits))).view(np.int32)
+        self.tokenize: Callable[[bytes], list[int]] = self._tokenizer.tokenize_bytes
         self._cached = lru_cache(maxsize=_COMPILED)(self._compile)
 
     def guide(self, constraint: Constraint) -> Guide:
@@ -97,7 +100,7 @@ class Vocabulary:
         landing = None
         if isinstance(constraint, Grammar):
             text = print_lark(constraint.root)
-            landing = Landing(constraint, self._tokenizer.tokenize_bytes)
+            landing = Landing(expression(constraint.root), self.tokenize)
         else:
             text = constraint.text
         grammar = LLMatcher.grammar_from_lark(text)

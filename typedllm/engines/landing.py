@@ -10,29 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from typedllm.grammar.closing import reserve, shortest
-from typedllm.grammar.expression import expression
 from typedllm.grammar.regular import Expr, derive_all
-from typedllm.records import Grammar
 
 
 class Landing:
     """What landing needs to know of a grammar; made once and shared by its rows.
 
     Attributes:
+        expr: what the whole answer matches.
+        reserve: the most bytes that closing takes from anywhere.
         least_tokens: tokens of a shortest answer; no smaller budget can hold one.
     """
 
-    def __init__(self, grammar: Grammar, tokenize: Callable[[bytes], list[int]]) -> None:
+    def __init__(self, expr: Expr, tokenize: Callable[[bytes], list[int]]) -> None:
         """Measure a grammar.
 
         Args:
-            grammar: the constraint.
+            expr: the constraint's expression.
             tokenize: turns bytes into token ids; no more ids than bytes.
         """
-        self._expr = expression(grammar.root)
-        self._reserve = reserve(self._expr)
+        self.expr = expr
+        self.reserve = reserve(expr)
         self._tokenize = tokenize
-        self.least_tokens = len(self.closing(self._expr))
+        self.least_tokens = len(self.closing(expr))
 
     def closing(self, expr: Expr) -> list[int]:
         """The tokens of the shortest text that matches."""
@@ -47,7 +47,7 @@ class Landing:
         Args:
             budget: the most tokens of the answer, at least `least_tokens`.
         """
-        return LandingRow(self, self._expr, self._reserve, budget)
+        return LandingRow(self, self.expr, self.reserve, budget)
 
 
 class LandingRow:

@@ -12,9 +12,9 @@ from typedllm.engines.guide import Guide, Vocabulary
 from typedllm.errors import BudgetTooSmall, EngineError, PromptTooLong, UsageError
 from typedllm.records import Completion, Failure, FinishReason, Reply, Request, Token, Usage
 
-__all__ = ["Row"]
+__all__ = ["DEFAULT_TOKENS", "Row", "budget_of", "decoded"]
 
-_DEFAULT_TOKENS = 1024  # of an answer, where the caller sets no max_tokens
+DEFAULT_TOKENS = 1024  # of an answer, where the caller sets no max_tokens
 
 
 class Row:
@@ -42,7 +42,7 @@ class Row:
             UsageError: when prompt, constraint or `max_tokens` cannot be.
         """
         guide = None if request.constraint is None else vocabulary.guide(request.constraint)
-        self.budget = _budget(request, len(prompt), context, guide)
+        self.budget = budget_of(request, len(prompt), context, guide)
         self.feed = list(prompt)
         self.matcher = guide.matcher.deep_copy() if guide else None
         self.reply: Reply | None = None
@@ -67,6 +67,15 @@ class Row:
         elif self._append(token, logprob) and self.matcher is not None:
             self.matcher.consume_token(token)
             self._take_forced()
+
+    def end(self, reason: FinishReason) -> None:
+        """End the answer where it is, unless it has ended.
+
+        Args:
+            reason: why.
+        """
+        if self.reply is None:
+            self._finish(reason)
 
     def _take_forced(self) -> None:
         matcher = self.matcher
@@ -104,7 +113,7 @@ class Row:
         return not (self._stops and self._stop(len(self._text) - len(text)))
 
     def _land(self, tokens: Sequence[int]) -> None:
-        landed_at = len(_decoded(self._text))
+        landed_at = len(decoded(self._text))
         for token in tokens:
             text = self._vocabulary.texts[token]
             self._tokens.append(Token(text, 0.0))
@@ -136,7 +145,7 @@ class Row:
     ) -> None:
         count = len(self._tokens) if output_tokens is None else output_tokens
         self.reply = Completion(
-            text=_decoded(self._text),
+            text=decoded(self._text),
             finish_reason=reason,
             usage=Usage(input_tokens=self._prompt_tokens, output_tokens=count),
             tokens=tuple(self._tokens),
@@ -144,13 +153,19 @@ class Row:
         )
 
 
-def _decoded(text: bytearray) -> str:
+def decoded(text: bytes | bytearray) -> str:
     """Decode as UTF-8, without a character that is cut at the end."""
     return codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(text))
 
 
-def _budget(request: Request, prompt_tokens: int, context: int, guide: Guide | None) -> int:
+def budget_of(request: Request, prompt_tokens: int, context: int, guide: Guide | None) -> int:
     """How many tokens the answer may have.
+
+    Args:
+        request: what was asked.
+        prompt_tokens: how many there are.
+        context: most tokens of prompt and answer together.
+        guide: the compiled constraint, if there is one.
 
     Raises:
         UsageError: when there is no room for one.
@@ -170,4 +185,4 @@ def _budget(request: Request, prompt_tokens: int, context: int, guide: Guide | N
             f"the prompt has {prompt_tokens} tokens, an answer needs {least}, and the model's "
             f"context holds {context}; shorten the prompt"
         )
-    return min(room, max(least, _DEFAULT_TOKENS) if asked is None else asked)
+    return min(room, max(least, DEFAULT_TOKENS) if asked is None else asked)

@@ -11,7 +11,7 @@ from typedllm.engines.encode import PromptEncoder
 from typedllm.errors import PromptTooLong, UsageError
 from typedllm.records import Completion, Reply, Request, Usage
 
-__all__ = ["Scoring", "fitted_temperature"]
+__all__ = ["Scoring", "fitted_temperature", "scored"]
 
 _FILE = "calibration.json"
 
@@ -59,13 +59,31 @@ class Scoring:
             scores: natural logarithms, one a label.
             temperature: fitted for the model.
         """
-        self.reply = Completion(
-            text="",
-            finish_reason="stop",
-            usage=Usage(input_tokens=self._tokens),
-            scores=tuple(_told_apart(self.labels, scores)),
-            temperature=temperature,
-        )
+        self.reply = scored(self.labels, scores, input_tokens=self._tokens, temperature=temperature)
+
+
+def scored(
+    labels: Sequence[Sequence[int]],
+    scores: Sequence[float],
+    *,
+    input_tokens: int,
+    temperature: float,
+) -> Completion:
+    """Make the completion of a request to score labels.
+
+    Args:
+        labels: the token ids of each label.
+        scores: natural logarithms, one a label.
+        input_tokens: tokens of the prompt, and of what has been begun.
+        temperature: fitted for the model; 1 for none.
+    """
+    return Completion(
+        text="",
+        finish_reason="stop",
+        usage=Usage(input_tokens=input_tokens),
+        scores=tuple(_told_apart(labels, scores)),
+        temperature=temperature,
+    )
 
 
 def _told_apart(labels: Sequence[Sequence[int]], scores: Sequence[float]) -> Iterator[float]:

@@ -29,7 +29,8 @@ class EngineRow:
     Attributes:
         traits: what the engine can do; `traits.name` is what stands before the colon.
         open: makes the engine of what stands after the colon; its keyword-only parameters are the
-            options the engine takes. Imports what it needs when it is called.
+            options the engine takes (`**` where it checks them itself). Imports what it needs when
+            it is called.
         summary: one line for lists of engines.
     """
 
@@ -50,6 +51,24 @@ def _transformers(
     from typedllm.engines.transformers import open_model
 
     return open_model(model, device=device, dtype=dtype, batch_size=batch_size)
+
+
+def _vllm(model: str, **options: Any) -> Engine:
+    from typedllm.engines.vllm_start import start
+
+    return start(model, options)
+
+
+def _vllm_server(
+    model: str,
+    *,
+    base_url: str = "http://localhost:8000/v1",
+    api_key: str | None = None,
+    backend: str | None = None,
+) -> Engine:
+    from typedllm.engines.vllm_server import VllmServerEngine
+
+    return VllmServerEngine(model, base_url=base_url, api_key=api_key, backend=backend)
 
 
 def _scripted(model: str, *, seed: int = 0) -> Engine:
@@ -75,6 +94,22 @@ _ROWS: Final = {
             traits=_local("transformers"),
             open=_transformers,
             summary="any causal model (a folder or a hub id), on CPU or GPU",
+        ),
+        EngineRow(
+            traits=_local("vllm"),
+            open=_vllm,
+            summary="vLLM in this process (a folder or a hub id); its own options by engine_args",
+        ),
+        EngineRow(
+            traits=Traits(
+                name="vllm-server",
+                takes=frozenset({Grammar}),  # Lark too, where it is known to be on guidance
+                ending="fitted",
+                logprobs=True,
+                scores=True,
+            ),
+            open=_vllm_server,
+            summary="a vLLM server over HTTP (a model's name; base_url)",
         ),
         EngineRow(
             traits=SCRIPTED,
@@ -147,8 +182,9 @@ def open_engine(model: str, options: Mapping[str, Any]) -> Engine:
     given = {option: value for option, value in options.items() if value is not None}
     parameters = inspect.signature(row.open).parameters.values()
     takes = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)  # and checks them itself
     for option in given:
-        if option not in takes:
+        if option not in takes and not takes_any:
             has = f"its options are {', '.join(takes)}" if takes else "it takes none"
             raise UsageError(
                 f"engine {name} takes no option {option!r}{_nearest(option, takes)}; {has}"

@@ -163,19 +163,7 @@ class _Loaded:
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any) -> _Loaded:
-        if not tokenizer.is_fast:
-            raise UsageError(
-                f"{type(tokenizer).__name__} is a slow tokenizer; give one that has tokenizer.json"
-            )
-        template = tokenizer.chat_template
-        if isinstance(template, dict):  # several, by name
-            template = cast(dict[str, str], template).get("default")
-        special = tokenizer.special_tokens_map.items()
-        encoder = PromptEncoder(
-            tokenizer.backend_tokenizer,
-            template,
-            {name: str(token) for name, token in special if not isinstance(token, list)},
-        )
+        encoder = PromptEncoder.of_transformers(tokenizer)
         config = model.config.get_text_config()
         ends = _end_tokens(model.generation_config, config, tokenizer)
         return cls(

@@ -27,6 +27,7 @@ from typedllm.grammar.regular import (
     derive_all,
     nullable,
 )
+from typedllm.grammar.sizes import longest
 
 _STATES = 2_000  # of an intersection, before a way out of it is given up
 _SOME_STATES = 1_000  # of a pattern with a most length
@@ -166,8 +167,8 @@ def told_apart(*states: Expr) -> Sequence[bytes]:
     Args:
         states: which have all read the same first bytes of a character, if any.
     """
-    edges = frozenset[int]().union(*map(_edges, states))
-    return _between(edges, max(map(_seen, states), key=len))
+    found = frozenset[int]().union(*map(edges, states))
+    return _between(found, max(map(_seen, states), key=len))
 
 
 @lru_cache(maxsize=4096)
@@ -217,7 +218,7 @@ def _begun(word: bytes, depth: int) -> bytes:
 
 
 @lru_cache(maxsize=65536)
-def _edges(expr: Expr) -> frozenset[int]:
+def edges(expr: Expr) -> frozenset[int]:
     """Code points at which the derivative by the first character may change."""
     match expr:
         case Nothing():
@@ -227,15 +228,15 @@ def _edges(expr: Expr) -> frozenset[int]:
         case Chars(ranges, _):
             return frozenset(edge for low, high in ranges for edge in (low, high + 1))
         case Concat(head, tail):
-            return _edges(head) | _edges(tail) if nullable(head) else _edges(head)
+            return edges(head) | edges(tail) if nullable(head) else edges(head)
         case Alt(branches):
-            return frozenset[int]().union(*map(_edges, branches))
+            return frozenset[int]().union(*map(edges, branches))
         case Repeat(inner, _, _):
-            return _edges(inner)
+            return edges(inner)
         case Both(left, right):
-            return _edges(left) | _edges(right)
+            return edges(left) | edges(right)
         case Not(inner):
-            return _edges(inner)
+            return edges(inner)
         case Distinct(words, _, _, _):
             return _first_points(set(words))
         case Ordered(keys, _, picks, depth):
@@ -338,7 +339,7 @@ def _reserve_of_words(found: tuple[bytes, ...], depth: int) -> int:
 
 
 def _reserve_of_both(expr: Expr, left: Expr, right: Expr) -> int:
-    longest = _longest(expr)
+    most = longest(expr)
     if isinstance(right, Repeat) and right.inner is CHARACTER:
         # What may be closed at all may be closed by the fewest characters that end `left`; where
         # there is a least length, by that many and one for each state (cycles can be left out).
@@ -350,31 +351,6 @@ def _reserve_of_both(expr: Expr, left: Expr, right: Expr) -> int:
         else:
             bound = _CHARACTER_BYTES * (1 + _farthest(graph, lambda text: 1))
     else:
-        graph = _explored(expr, _STATES if longest is None else min(longest, _STATES))
+        graph = _explored(expr, _STATES if most is None else min(most, _STATES))
         bound = None if graph is None else _farthest(graph, len) + _MID_CHARACTER
-    return min((size for size in (bound, longest) if size is not None), default=_ANYTHING)
-
-
-def _longest(expr: Expr) -> int | None:
-    """A bound on the bytes of every text, or None where there may be none."""
-    match expr:
-        case Words(found, start, stop, depth):
-            return max(map(len, found[start:stop])) - depth
-        case Chars(ranges, seen):
-            return len(chr(ranges[-1][1]).encode()) - len(seen)
-        case Concat():
-            sizes = list(map(_longest, chain(expr)))
-            known = [size for size in sizes if size is not None]
-            return sum(known) if len(known) == len(sizes) else None
-        case Alt(branches):
-            sizes = list(map(_longest, branches))
-            known = [size for size in sizes if size is not None]
-            return max(known) if len(known) == len(sizes) else None
-        case Repeat(inner, _, most):
-            size = _longest(inner)
-            return None if most is None or size is None else size * most
-        case Both(left, right):
-            sizes = (_longest(left), _longest(right))
-            return min((size for size in sizes if size is not None), default=None)
-        case Nothing() | Not() | Distinct() | Ordered():
-            return None
+    return min((size for size in (bound, most) if size is not None), default=_ANYTHING)

@@ -120,7 +120,8 @@ Expr: TypeAlias = Nothing | Words | Chars | Concat | Alt | Repeat | Both | Not |
 _interned: WeakValueDictionary[tuple[object, ...], Expr] = WeakValueDictionary()
 
 
-def _intern(kind: Callable[..., Expr], *parts: object) -> Expr:
+def interned(kind: Callable[..., Expr], *parts: object) -> Expr:
+    """Make an expression of parts that are such, or find it made."""
     # Children are interned, hence compared by identity; the new one keeps them alive.
     key = (kind, *parts)
     found = _interned.get(key)
@@ -131,13 +132,13 @@ def _intern(kind: Callable[..., Expr], *parts: object) -> Expr:
 
 
 NOTHING: Expr = Nothing()
-ALL: Expr = _intern(Not, NOTHING)  # whatever follows, on the right side of a `Both`
+ALL: Expr = interned(Not, NOTHING)  # whatever follows, on the right side of a `Both`
 
 
 def words(texts: Iterable[str]) -> Expr:
     """Match any of some texts."""
     found = tuple(sorted({text.encode() for text in texts}))
-    return _intern(Words, found, 0, len(found), 0) if found else NOTHING
+    return interned(Words, found, 0, len(found), 0) if found else NOTHING
 
 
 def literal(text: str) -> Expr:
@@ -146,7 +147,7 @@ def literal(text: str) -> Expr:
 
 
 def _word(text: bytes) -> Expr:
-    return _intern(Words, (text,), 0, 1, 0)
+    return interned(Words, (text,), 0, 1, 0)
 
 
 EMPTY: Expr = literal("")
@@ -155,7 +156,7 @@ EMPTY: Expr = literal("")
 def chars(ranges: Iterable[tuple[int, int]]) -> Expr:
     """Match one character out of ranges of code points."""
     found = merged(ranges)
-    return _intern(Chars, found, b"") if found else NOTHING
+    return interned(Chars, found, b"") if found else NOTHING
 
 
 ANY: Expr = chars([(0, LAST_CODE_POINT)])
@@ -183,7 +184,7 @@ def _pair(head: Expr, tail: Expr) -> Expr:
     first = tail.head if isinstance(tail, Concat) else tail
     if isinstance(head, Repeat) and head is first and (head.least, head.most) == (0, None):
         return tail  # x* x* is x*
-    return _intern(Concat, head, tail)
+    return interned(Concat, head, tail)
 
 
 def chain(expr: Expr) -> list[Expr]:
@@ -209,7 +210,7 @@ def alt(*branches: Expr) -> Expr:
         return ALL
     if not flat:
         return NOTHING
-    return next(iter(flat)) if len(flat) == 1 else _intern(Alt, tuple(flat))
+    return next(iter(flat)) if len(flat) == 1 else interned(Alt, tuple(flat))
 
 
 def repeat(inner: Expr, least: int = 0, most: int | None = None) -> Expr:
@@ -223,7 +224,7 @@ def repeat(inner: Expr, least: int = 0, most: int | None = None) -> Expr:
     if least == most == 1:
         return inner
     # An inner part that may be empty fills any least count, and must not count in a derivative.
-    return _intern(Repeat, inner, 0 if nullable(inner) else least, most)
+    return interned(Repeat, inner, 0 if nullable(inner) else least, most)
 
 
 def optional(inner: Expr) -> Expr:
@@ -241,7 +242,7 @@ def both(left: Expr, right: Expr) -> Expr:
         return right
     if EMPTY in (left, right):
         return EMPTY if nullable(left) and nullable(right) else NOTHING
-    return _intern(Both, left, right)
+    return interned(Both, left, right)
 
 
 def difference(left: Expr, right: Expr) -> Expr:
@@ -250,7 +251,7 @@ def difference(left: Expr, right: Expr) -> Expr:
 
 
 def _complement(expr: Expr) -> Expr:
-    return NOTHING if expr is ALL else _intern(Not, expr)
+    return NOTHING if expr is ALL else interned(Not, expr)
 
 
 def distinct(texts: Iterable[str], between: str, least: int, most: int | None) -> Expr:
@@ -263,7 +264,7 @@ def distinct(texts: Iterable[str], between: str, least: int, most: int | None) -
 def _distinct(found: tuple[bytes, ...], between: bytes, least: int, most: int) -> Expr:
     if least > most:
         return NOTHING
-    return _intern(Distinct, found, between, least, most) if most else EMPTY
+    return interned(Distinct, found, between, least, most) if most else EMPTY
 
 
 def ordered(keys: Iterable[str], values: Iterable[Expr]) -> Expr:
@@ -278,7 +279,7 @@ def ordered(keys: Iterable[str], values: Iterable[Expr]) -> Expr:
 
 def _ordered(keys: tuple[bytes, ...], values: tuple[Expr, ...], start: int) -> Expr:
     picks = range(start, len(keys))
-    return _intern(Ordered, keys, values, picks, 0) if picks else NOTHING
+    return interned(Ordered, keys, values, picks, 0) if picks else NOTHING
 
 
 @lru_cache(maxsize=65536)
@@ -345,7 +346,7 @@ def _derive_words(expr: Words, byte: int) -> Expr:
     stop = bisect_left(found, prefix[:-1] + bytes((byte + 1,)), start, expr.stop)
     if stop - start == 1 and len(found[start]) == depth + 1:
         return EMPTY
-    return _intern(Words, found, start, stop, depth + 1)
+    return interned(Words, found, start, stop, depth + 1)
 
 
 def _derive_chars(ranges: Ranges, seen: bytes) -> Expr:
@@ -358,7 +359,7 @@ def _derive_chars(ranges: Ranges, seen: bytes) -> Expr:
         except UnicodeDecodeError:
             return NOTHING
         return EMPTY if contains(ranges, point) else NOTHING
-    return NOTHING if first_char(ranges, seen) is None else _intern(Chars, ranges, seen)
+    return NOTHING if first_char(ranges, seen) is None else interned(Chars, ranges, seen)
 
 
 def _derive_distinct(expr: Distinct, byte: int) -> Expr:
@@ -382,7 +383,7 @@ def _derive_ordered(expr: Ordered, byte: int) -> Expr:
         return NOTHING
     index = picks[0]
     if len(picks) > 1:
-        return _intern(Ordered, keys, values, tuple(picks), depth + 1)
+        return interned(Ordered, keys, values, tuple(picks), depth + 1)
     more = _pair(literal(","), _ordered(keys, values, index + 1))
     return concat(_word(keys[index][depth + 1 :]), values[index], optional(more))
 

@@ -1,0 +1,260 @@
+"""The vllm-server engine: a vLLM server over HTTP, many prompts in a request where it takes them.
+
+What a server at its defaults enforces depends on the first guided request that anybody sent it, so
+it gets a grammar that both of its backends take. Where typedllm's logits processor is found to run
+in it, as in servers of `typedllm start-server`, it gets Lark, and closes answers in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from typedllm import _bridge
+from typedllm.engines.openai_client import OpenAIClient
+from typedllm.engines.scoring import scored
+from typedllm.engines.vllm_options import PROBE, PROBED, check_version
+from typedllm.engines.vllm_requests import Asked, body_of, completion_of, messages_of
+from typedllm.errors import EngineError, TypedLLMError, UsageError
+from typedllm.records import Failure, Grammar, Lark, Message, Reply, Request, Traits
+
+__all__ = ["VllmServerEngine"]
+
+_TOGETHER: Final = 16  # prompts in one request
+_LABELS: Final = 64  # label prompts in one request
+_IN_FLIGHT: Final = 512
+_LONG: Final = 1 << 30  # tokens of a context that is not told, as of a LoRA adapter
+
+
+class VllmServerEngine:
+    """Talks to a vLLM server."""
+
+    encoder = None
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        base_url: str = "http://localhost:8000/v1",
+        api_key: str | None = None,
+        backend: str | None = None,
+    ) -> None:
+        """Meet the server: its version, its models, and whether it lands.
+
+        Args:
+            model: as the server calls it; empty for the first that it has.
+            base_url: of its API, with `/v1`.
+            api_key: where it wants one.
+            backend: `guidance` where the server is known to run on it; None for a server that may
+                be on any.
+
+        Raises:
+            UsageError: for a server that is too old or has no such model, or a backend that cannot
+                be relied on.
+            EngineError: when the server does not answer.
+        """
+        if backend not in (None, "guidance"):
+            raise UsageError(f"backend={backend!r}: only 'guidance' can be relied on; leave it out")
+        self._client = OpenAIClient(base_url, api_key, server="the vLLM server")
+        met = _bridge.run(_meet(self._client, model))
+        self.model = met.model
+        self.capacity = _IN_FLIGHT
+        guidance = backend == "guidance" or met.lands
+        self.traits = Traits(
+            name="vllm-server",
+            takes=frozenset({Grammar, Lark} if guidance else {Grammar}),
+            ending="landing" if met.lands else "fitted",
+            logprobs=True,
+            scores=True,
+        )
+        self._asked = Asked(
+            model=met.model, context=met.context, guidance=guidance, lands=met.lands
+        )
+        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._label_ids: dict[str, list[int]] = {}
+        self._closed = False
+
+    async def send(self, request: Request) -> Reply:
+        """Run one request, in one of HTTP with others that are asked at the same time.
+
+        Args:
+            request: what to ask; `sampling.extra` holds further fields of the server's API.
+        """
+        if self._closed:
+            message = "the vllm-server engine is closed; make a new one"
+            return Failure(error=EngineError(message))
+        try:
+            if request.labels:
+                return await self._score(request)
+            body = body_of(request, self._asked)
+        except TypedLLMError as error:
+            return Failure(error=error)
+        if self._asked.lands and isinstance(request.prompt[0], Message):
+            return (await self._post(body, [request]))[0]  # the other endpoint takes no options
+        return await self._grouped(body, request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        await self._client.close()
+
+    async def _grouped(self, body: dict[str, Any], request: Request) -> Reply:
+        loop = asyncio.get_running_loop()
+        kind = isinstance(request.prompt[0], Message)
+        key = (loop, kind, request.constraint, repr(request.sampling))
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(body)
+            loop.call_soon(self._flush, key, group)
+        future: asyncio.Future[Reply] = loop.create_future()
+        group.rows.append((request, future))
+        if len(group.rows) == _TOGETHER:
+            self._flush(key, group)
+        return await future
+
+    def _flush(self, key: tuple[object, ...], group: _Group) -> None:
+        if self._groups.get(key) is group:
+            del self._groups[key]
+            task = asyncio.get_running_loop().create_task(self._run(group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, group: _Group) -> None:
+        rows = [(request, future) for request, future in group.rows if not future.done()]
+        if rows:
+            replies = await self._post(group.body, [request for request, _ in rows])
+            for (_, future), reply in zip(rows, replies, strict=True):
+                if not future.done():
+                    future.set_result(reply)
+
+    async def _post(self, body: dict[str, Any], requests: Sequence[Request]) -> list[Reply]:
+        """Ask for all at once; where that is refused, each alone, as only some may be to blame."""
+        chat = isinstance(requests[0].prompt[0], Message)
+        try:
+            if chat and len(requests) == 1:
+                path, prompts = "/chat/completions", {"messages": messages_of(requests[0])}
+            elif chat:
+                path = "/chat/completions/batch"
+                prompts = {"messages": [messages_of(request) for request in requests]}
+            else:
+                path = "/completions"
+                texts = ["".join(part.text for part in each.prompt) for each in requests]
+                prompts = {"prompt": texts}
+            answer = await self._client.post(path, {**body, **prompts})
+            return completion_of(answer, requests, self._asked)
+        except TypedLLMError as error:
+            refused = isinstance(error, UsageError) or getattr(error, "status", None) in (404, 405)
+            if len(requests) == 1 or not refused:
+                return [Failure(error=error)] * len(requests)
+        alone = await asyncio.gather(*(self._post(body, [request]) for request in requests))
+        return [reply for replies in alone for reply in replies]
+
+    async def _score(self, request: Request) -> Reply:
+        feed = await self._tokens_of(request)
+        labels = [await self._tokens_of_text(text) for text in request.labels]
+        scores: list[float] = []
+        for start in range(0, len(labels), _LABELS):
+            part = labels[start : start + _LABELS]
+            body = {
+                "model": self.model,
+                "prompt": [[*feed, *label] for label in part],
+                "max_tokens": 1,
+                "prompt_logprobs": 0,
+            }
+            answer = await self._client.post("/completions", body)
+            for choice, label in zip(_in_order(answer), part, strict=True):
+                told = choice["prompt_logprobs"][-len(label) :]
+                found = [place[str(id)]["logprob"] for place, id in zip(told, label, strict=True)]
+                scores.append(sum(found))
+        return scored(labels, scores, input_tokens=len(feed), temperature=1.0)
+
+    async def _tokens_of(self, request: Request) -> list[int]:
+        if isinstance(request.prompt[0], Message):
+            body: dict[str, Any] = {"messages": messages_of(request)}
+        else:
+            body = {"prompt": "".join(part.text for part in request.prompt)}
+        found = await self._client.post(self._root("/tokenize"), {"model": self.model, **body})
+        begun = await self._tokens_of_text(request.begun) if request.begun else []
+        return [*found["tokens"], *begun]
+
+    async def _tokens_of_text(self, text: str) -> list[int]:
+        """The tokens of a text that follows another one."""
+        ids = self._label_ids.get(text)
+        if ids is None:
+            # some vocabularies mark the beginning of a text, which this is not
+            before, both = [
+                (await self._client.post(self._root("/tokenize"), body))["tokens"]
+                for body in (
+                    {"model": self.model, "prompt": each, "add_special_tokens": False}
+                    for each in ("\n", f"\n{text}")
+                )
+            ]
+            if both[: len(before)] != before:
+                raise EngineError(f"the vLLM server's tokenizer joins a line break with {text!r}")
+            ids = self._label_ids[text] = both[len(before) :]
+        return ids
+
+    def _root(self, path: str) -> str:
+        return _root(self._client, path)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Requests of one body that wait for the end of the event loop's turn."""
+
+    body: dict[str, Any]
+    rows: list[tuple[Request, asyncio.Future[Reply]]] = field(
+        default_factory=list[tuple[Request, asyncio.Future[Reply]]]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    model: str
+    context: int
+    lands: bool
+
+
+async def _meet(client: OpenAIClient, model: str) -> _Met:
+    try:
+        version = (await client.get(_root(client, "/version")))["version"]
+        models = (await client.get("/models"))["data"]
+        known = {each["id"]: each.get("max_model_len") or _LONG for each in models}
+        check_version(version)
+        if model and model not in known:
+            raise UsageError(
+                f"the vLLM server at {client.base_url} has no model {model!r}; it has"
+                f" {', '.join(known)}"
+            )
+        found = model or next(iter(known))
+        return _Met(found, known[found], await _lands(client, found))
+    except (KeyError, TypeError, StopIteration) as error:
+        raise UsageError(
+            f"what answers at {client.base_url} is no vLLM server ({error!r}); for another one that"
+            " speaks OpenAI's protocol use the engine openai"
+        ) from error
+    finally:
+        await client.close()
+
+
+async def _lands(client: OpenAIClient, model: str) -> bool:
+    """Ask typedllm's logits processor whether it is there; without it, the option is ignored."""
+    body = {"model": model, "prompt": "?", "max_tokens": 1, "vllm_xargs": {PROBE: 1}}
+    try:
+        await client.post("/completions", body)
+    except UsageError as error:
+        if PROBED not in str(error):
+            raise
+        return True
+    return False
+
+
+def _root(client: OpenAIClient, path: str) -> str:
+    return client.base_url.removesuffix("/v1") + path
+
+
+def _in_order(answer: Any) -> list[Any]:
+    return sorted(answer["choices"], key=lambda choice: choice["index"])
