@@ -6,7 +6,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from typedllm import LLM, ExamplePool, Prompt, Scripted
+from typedllm.cli.main import app
 
 QUESTION = {"question": "What's 2 + 2?"}
 
@@ -23,6 +27,23 @@ BUILT = (
 def sent(engine: Scripted) -> str:
     """The text of the last request."""
     return "".join(part.text for part in engine.requests[-1].prompt)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("vllm", "vllm.entrypoints.openai.api_server --model m --host 127.0.0.1 --port 9000"),
+        ("sglang", "sglang.launch_server --model-path m --host 127.0.0.1 --port 9000"),
+        ("trtllm", "trtllm-serve m --host 127.0.0.1 --port 9000"),
+    ],
+)
+def test_N1_start_a_server(kind: str, words: str) -> None:
+    # tests/vllm/test_servers.py starts one, waits until it is healthy and stops it
+    options = ["--model", "m", "--server-type", kind, "--gpus", "2", "--port", "9000"]
+    result = CliRunner().invoke(app, ["start-server", *options, "--dry-run"])
+    assert result.exit_code == 0
+    assert words in result.stdout
+    assert "2" in result.stdout.split()
 
 
 def test_N3_a_prompt_config_plus_a_models_template() -> None:

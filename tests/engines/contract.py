@@ -132,7 +132,9 @@ class EngineContract:
 
 
 class GuidedContract(EngineContract):
-    """For engines that mask tokens themselves; over a model whose context is at most 2,000."""
+    """For engines that land; over a model whose context is at most 2,000."""
+
+    lands_at = (25, 33, 60)  # tokens; a model that was trained may be done before
 
     @pytest.mark.parametrize("budget", [25, 33, 60])
     async def test_it_lands_in_its_budget_on_a_valid_value(self, engine: Engine, budget: int):
@@ -141,7 +143,7 @@ class GuidedContract(EngineContract):
             for number in range(20)
         ]
         found = await complete(engine, *requests)
-        assert "landing" in {each.finish_reason for each in found}
+        assert "landing" in {each.finish_reason for each in found} or budget not in self.lands_at
         for each in found:
             value = json.loads(each.text)
             assert list(value) == ["note", "tags", "paid"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ FIVE = Literal["card", "cash", "transfer", "fees", "account"]
 
 
 class TestOffline(GuidedContract):
+    lands_at = (25, 33)
+
     @pytest.fixture(scope="class")
     @classmethod
     def ready(cls) -> Any:
@@ -31,10 +33,18 @@ class TestOffline(GuidedContract):
         return vllm.LLM(str(TINY), **arguments({"dtype": "float32", **SMALL}))
 
     @pytest.fixture
-    def make_engine(self, ready: Any) -> MakeEngine:
+    async def make_engine(self, ready: Any) -> AsyncIterator[MakeEngine]:
         from typedllm.engines.vllm import VllmEngine
 
-        return lambda: VllmEngine(ready)
+        made: list[VllmEngine] = []
+
+        def make() -> VllmEngine:
+            made.append(VllmEngine(ready))
+            return made[-1]
+
+        yield make
+        for engine in made:
+            await engine.close()
 
     @pytest.fixture
     def llm(self, make_engine: MakeEngine) -> Iterator[LLM]:
@@ -91,6 +101,19 @@ class TestOffline(GuidedContract):
         assert "temperature" in str(refused.error)
         assert all(result.ok for result in llm.batch(prompts, int))
 
+    def test_what_is_typedllms_to_say_is_refused(self, llm: LLM):
+        for name in ("n", "structured_outputs", "ignore_eos"):
+            error = llm.run("x", int, sampling=Sampling(extra={name: 2})).error
+            assert isinstance(error, UsageError)
+            assert f"{name!r} is for typedllm to say" in str(error)
+
+    def test_an_engine_has_its_vllm_for_itself(self, llm: LLM, ready: Any):
+        from typedllm.engines.vllm import VllmEngine
+
+        with pytest.raises(UsageError, match="another engine"):
+            VllmEngine(ready)
+        assert llm.run("How many?", int).ok
+
     async def test_an_empty_prompt_is_refused(self, make_engine: MakeEngine):
         reply = await make_engine().send(Request(prompt=(Segment(text=""),)))
         assert isinstance(reply, Failure)
@@ -98,10 +121,10 @@ class TestOffline(GuidedContract):
 
     def test_landed_values_are_told(self, llm: LLM):
         texts = [f"Write a long story about {n} dragons" for n in range(20)]
-        hot = Sampling(temperature=2.0, max_tokens=40, seed=1)
+        hot = Sampling(temperature=2.0, max_tokens=22, seed=1)
         results = llm.batch(texts, {"title": "str", "story": "str"}, sampling=hot)
         assert all(result.ok for result in results)
-        assert all(result.usage.output_tokens <= 40 for result in results)
+        assert all(result.usage.output_tokens <= 22 for result in results)
         landed = [result for result in results if result.finish_reason == "landing"]
         assert landed
         assert all("$.story" in result.clipped for result in landed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
@@ -24,6 +25,7 @@ from typedllm import LLM, EngineError, Lark, PromptTooLong, Sampling, Unsupporte
 from typedllm.engines.openai_client import OpenAIClient
 from typedllm.engines.servers import Server, start_server
 from typedllm.errors import UsageError
+from typedllm.records import Completion, Failure
 from typedllm.records import Sampling as Choosing
 
 pytestmark = pytest.mark.slow
@@ -109,9 +111,21 @@ class TestDefaultServer(EngineContract):
             LLM("vllm-server:other", base_url=server.url)
 
     def test_what_the_server_refuses_is_the_callers(self, llm: LLM):
-        error = llm.run("x", int, sampling=Sampling(extra={"top_k": -7})).error
-        assert isinstance(error, UsageError)
-        assert "top_k" in str(error)
+        for extra, words in (
+            ({"top_k": -7}, "top_k"),
+            ({"topk": 7}, "did you mean 'top_k'"),
+            ({"n": 2}, "for typedllm to say"),
+        ):
+            error = llm.run("x", int, sampling=Sampling(extra=extra)).error
+            assert isinstance(error, UsageError)
+            assert words in str(error)
+
+    async def test_a_broken_text_fails_alone(self, make_engine: MakeEngine):
+        engine = make_engine()
+        replies = await asyncio.gather(*map(engine.send, [ask("a", COLOUR), ask("\ud800", COLOUR)]))
+        assert isinstance(replies[0], Completion)
+        assert isinstance(replies[1], Failure)
+        assert "surrogate" in str(replies[1].error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,12 @@ class LandingRow:
         self._left = budget
         self._unread: list[bytes] = []
 
+    def copy(self) -> LandingRow:
+        """The same answer, to be followed apart from this one."""
+        row = LandingRow(self._landing, self._expr, self._reserve, self._left)
+        row._unread = [*self._unread]
+        return row
+
     def admits(self, token: bytes) -> bool:
         """Take the next token, if the answer can still be closed in the budget after it.
 

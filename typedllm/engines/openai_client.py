@@ -7,7 +7,6 @@ is one loop for those, in `attempts`.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +24,8 @@ _RETRYABLE: Final = frozenset({408, 409, 429})
 _LIMITS: Final = type(openai.DEFAULT_CONNECTION_LIMITS)(
     max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=4
 )
+# What the environment has for OpenAI is nothing for another server to know.
+_NOT_OPENAI: Final[Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
 
 
 class OpenAIClient:
@@ -54,9 +55,7 @@ class OpenAIClient:
         self.base_url = base_url.rstrip("/")
         self._api_key = api_key or "none"  # the package wants one in any case
         self._server = server
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send a body of JSON, and return the one that comes back.
@@ -88,19 +87,26 @@ class OpenAIClient:
             raise self._translated(error) from error
 
     async def close(self) -> None:
-        """Close the connections of this event loop; those of others end with them."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        """Close all connections."""
+        here = asyncio.get_running_loop()
+        for loop, client in list(self._clients.items()):
+            del self._clients[loop]
+            if loop is here:
+                await client.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.close(), loop)
 
     def _client(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
+            for other in [each for each in self._clients if each.is_closed()]:
+                del self._clients[other]  # whose connections ended with it
             client = self._clients[loop] = AsyncOpenAI(
                 api_key=self._api_key,
                 base_url=self.base_url,
                 max_retries=0,
+                default_headers=_NOT_OPENAI,
                 timeout=None,  # of a call: `timeout_s`
                 http_client=DefaultAioHttpClient(limits=_LIMITS, timeout=None),
             )

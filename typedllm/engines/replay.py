@@ -79,7 +79,9 @@ def _chosen_freely(expr: Expr, chosen: Chosen, budget: int) -> int:
     first = max(budget - 1 - reserve(expr), 0)
     expr = derive_all(expr, b"".join(chosen.texts[:first]))
     for place in range(first, len(chosen.texts)):
-        if not chosen.likeliest[place] and shortest(expr) == b"".join(chosen.texts[place:]):
+        tight = reserve(expr) > budget - place - 1  # else whatever came could still be closed
+        closing = shortest(expr) == b"".join(chosen.texts[place:])
+        if tight and closing and not chosen.likeliest[place]:
             return place
         expr = derive_all(expr, chosen.texts[place])
     return len(chosen.texts)

@@ -18,8 +18,10 @@ import asyncio
 import itertools
 import threading
 import time
+import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +29,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from typedllm.engines.row import budget_of
 from typedllm.engines.scoring import Scoring
-from typedllm.engines.vllm_options import REASONING_END, landing_options
+from typedllm.engines.vllm_options import landing_options
 from typedllm.engines.vllm_rows import Answer, Label, Loaded, label_params, sampling_params
 from typedllm.engines.worker import Job, Worker
-from typedllm.errors import TypedLLMError, UsageError
+from typedllm.errors import EngineError, TypedLLMError, UsageError
 from typedllm.records import Failure, Grammar, Lark, Reply, Request, Traits
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = ["VllmEngine"]
 
 _DEAD: Final = "vLLM's own process has ended, its log says why; open a new LLM"
 _WATCH_S: Final = 0.5
+_taken: weakref.WeakSet[LLM] = weakref.WeakSet()  # by an engine
 
 
 class VllmEngine:
@@ -65,9 +68,14 @@ class VllmEngine:
             on_close: called when the engine is closed; without it, the `vllm.LLM` stays usable.
 
         Raises:
-            UsageError: when its tokenizer is not of the fast kind.
+            UsageError: when its tokenizer is not of the fast kind, or another engine has it.
         """
+        if llm in _taken:
+            raise UsageError(
+                "another engine of typedllm's runs on this vllm.LLM; close that one first"
+            )
         loaded = Loaded.of(llm, lora)
+        _taken.add(llm)
         self.traits = Traits(
             name="vllm",
             takes=frozenset({Grammar, Lark} if loaded.guidance else {Grammar}),
@@ -79,7 +87,10 @@ class VllmEngine:
         self.capacity = 2 * llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.encoder = loaded.encoder
         self._on_close = on_close
-        self._worker = Worker(lambda: _Batch(loaded, self.capacity), self.traits.name)
+        self._llm = llm
+        self._rows: dict[str, Answer | Label] = {}
+        self._loaded = loaded
+        self._worker = Worker(lambda: _Batch(loaded, self.capacity, self._rows), self.traits.name)
         _watch(llm.llm_engine.engine_core)
 
     async def send(self, request: Request) -> Reply:
@@ -93,6 +104,8 @@ class VllmEngine:
     async def close(self) -> None:
         """End the thread, and vLLM where it was started with this; what is under way fails."""
         await asyncio.to_thread(self._worker.close)
+        _give_up(self._loaded, self._rows)
+        _taken.discard(self._llm)
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             await asyncio.to_thread(on_close)
@@ -120,14 +133,24 @@ def _watch(core: Any) -> None:
     threading.Thread(target=watch, name="vllm-watch", daemon=True).start()
 
 
+def _give_up(loaded: Loaded, rows: dict[str, Answer | Label]) -> None:
+    """Have vLLM drop rows, and forget them."""
+    if rows:
+        with suppress(EngineDeadError):
+            loaded.engine.abort_request(list(rows))
+        rows.clear()
+
+
 class _Batch:
     """vLLM's running batch; rows join and leave at every step."""
 
-    def __init__(self, loaded: Loaded, capacity: int) -> None:
+    def __init__(self, loaded: Loaded, capacity: int, rows: dict[str, Answer | Label]) -> None:
         self._loaded = loaded
         self._capacity = capacity
-        self._rows: dict[str, Answer | Label] = {}
+        self._rows = rows
+        self._name = uuid.uuid4().hex  # so that no row is taken for one of another batch
         self._numbers = itertools.count()
+        _give_up(loaded, rows)  # those of a batch that crashed
 
     def room(self) -> int:
         return self._capacity - len(self._rows)
@@ -135,17 +158,24 @@ class _Batch:
     def step(self, new: Sequence[Job]) -> bool:
         for job in new:
             self._begin(job)
-        given_up = [name for name, row in self._rows.items() if row.job.ended]
-        if given_up:
-            self._loaded.engine.abort_request(given_up)
-            for name in given_up:
-                del self._rows[name]
+        given_up = {name: row for name, row in self._rows.items() if row.job.ended}
+        for name in given_up:
+            del self._rows[name]
+        _give_up(self._loaded, given_up)
         if self._rows:
             for output in self._stepped():
                 row = self._rows.pop(output.request_id, None)
                 if row is not None:
-                    row.take(output, self._loaded)
+                    self._take(row, output)
         return bool(self._rows)
+
+    def _take(self, row: Answer | Label, output: Any) -> None:
+        try:
+            row.take(output, self._loaded)
+        except Exception as error:  # what one row comes to is no concern of the others
+            failure = EngineError(f"vLLM's answer cannot be read: {error!r}")
+            failure.__cause__ = error
+            row.job.reply(Failure(error=failure))
 
     def _stepped(self) -> Sequence[Any]:
         try:
@@ -172,13 +202,12 @@ class _Batch:
         guide = None if request.constraint is None else loaded.vocabulary.guide(request.constraint)
         budget = budget_of(request, len(prompt), loaded.context, guide)
         reasons = loaded.reasoning is not None and not loaded.reasoning.has_ended(prompt)
-        # one more, for the token that ends an answer
-        most = budget if guide is None else min(budget + 1, loaded.context - len(prompt))
-        extra: dict[str, Any] = {}
+        room = loaded.context - len(prompt)
+        most = budget if guide is None else min(budget + 1, room)  # and the one that ends it
+        extra: Mapping[str, Any] = {}
         if loaded.lands and guide is not None and guide.landing is not None:
-            extra |= landing_options(guide.landing.expr)
-            if loaded.reasoning is not None and reasons:
-                extra[REASONING_END] = loaded.reasoning.end
+            extra = landing_options(guide.landing.expr)
+            budget = most - 1
         params = sampling_params(request, most, extra, guidance=loaded.guidance)
         answer = Answer(job=job, prompt=prompt, budget=budget, reasons=reasons)
         self._add(answer, prompt, params)
@@ -190,7 +219,7 @@ class _Batch:
             self._add(Label(job, number, scoring, scores), [*scoring.feed, *label], label_params())
 
     def _add(self, row: Answer | Label, prompt: list[int], params: SamplingParams) -> None:
-        name = str(next(self._numbers))
+        name = f"{self._name}-{next(self._numbers)}"
         loaded = self._loaded
         loaded.engine.add_request(
             name, {"prompt_token_ids": prompt}, params, lora_request=loaded.lora

@@ -20,7 +20,6 @@ __all__ = [
     "PROBE",
     "PROBED",
     "PROCESSOR",
-    "REASONING_END",
     "RESERVE",
     "check_version",
     "landing_options",
@@ -31,7 +30,6 @@ _OLDEST: Final = (0, 12)
 PROCESSOR: Final = "typedllm.engines.vllm_landing:LandingProcessor"
 EXPRESSION: Final = "typedllm_expression"
 RESERVE: Final = "typedllm_reserve"
-REASONING_END: Final = "typedllm_reasoning_end"
 PROBE: Final = "typedllm_probe"
 PROBED: Final = "typedllm's landing processor is here"
 

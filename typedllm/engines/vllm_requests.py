@@ -4,17 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
+from typedllm._checks import check_text
 from typedllm.engines.replay import Chosen, guided_completion
 from typedllm.engines.row import DEFAULT_TOKENS
 from typedllm.engines.vllm_options import landing_options, printed
-from typedllm.errors import EngineError
+from typedllm.errors import EngineError, UsageError
+from typedllm.grammar.closing import shortest
 from typedllm.grammar.expression import expression
 from typedllm.records import Completion, Failure, Grammar, Message, Reply, Request, Token, Usage
 
 __all__ = ["Asked", "body_of", "completion_of", "messages_of"]
+
+_NEUTRAL: Final = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+_OURS: Final = frozenset(
+    [
+        "model",
+        "messages",
+        "prompt",
+        "n",
+        "stream",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "max_tokens",
+        "max_completion_tokens",
+        "logprobs",
+        "top_logprobs",
+        "structured_outputs",
+        "response_format",
+        "ignore_eos",
+        "echo",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,46 +52,78 @@ class Asked:
         context: most tokens of prompt and answer together.
         guidance: whether it is known to be on its guidance backend.
         lands: whether typedllm's logits processor runs in it.
+        fields: names that its API knows; none where it does not tell.
     """
 
     model: str
     context: int
     guidance: bool
     lands: bool
+    fields: frozenset[str] = frozenset()
 
 
 def body_of(request: Request, asked: Asked) -> dict[str, Any]:
     """Make the body of a request, but for its prompt.
+
+    What the request leaves open is sent as what changes nothing, since the server would take it
+    from the model's generation config, as no other engine does.
 
     Args:
         request: what to ask.
         asked: the server.
 
     Raises:
+        UsageError: for an option that is typedllm's to set, or that the server does not know; for
+            text that is none.
         UnsupportedConstraint: for a constraint that it does not take.
     """
     sampling, constraint = request.sampling, request.constraint
     chat = isinstance(request.prompt[0], Message)
-    # one more than an answer has, for the token that ends it
-    budget = sampling.max_tokens or DEFAULT_TOKENS
+    text = "".join(part.text for part in request.prompt)
+    check_text("prompt", text)
+    if not text:
+        raise UsageError("the prompt is empty; write what is asked")
     body: dict[str, Any] = {
         "model": asked.model,
         "temperature": sampling.temperature or 0.0,
-        "max_tokens": min(budget + (constraint is not None), asked.context),
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "max_tokens": min(_budget(request) + (constraint is not None), asked.context),
         "logprobs": True if chat else 1,
     }
-    if sampling.top_p is not None:
-        body["top_p"] = sampling.top_p
     if sampling.seed is not None:
         body["seed"] = sampling.seed
+    options: dict[str, Any] = {}
     if constraint is None:
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
     else:
         body["structured_outputs"] = {"grammar": printed(constraint, asked.guidance)}
         if asked.lands and isinstance(constraint, Grammar):
-            body["vllm_xargs"] = dict(landing_options(expression(constraint.root)))
+            options = dict(landing_options(expression(constraint.root)))
             body |= {"top_logprobs": 2} if chat else {}  # it counts the chosen one
-    return {**body, **sampling.extra}
+    return body | _NEUTRAL | _further(sampling.extra, asked, options)
+
+
+def _further(extra: Mapping[str, Any], asked: Asked, options: dict[str, Any]) -> dict[str, Any]:
+    """The caller's own options, with those of our logits processor."""
+    further = dict(extra)
+    options = {**further.pop("vllm_xargs", {}), **options}
+    for name in further:
+        if name in _OURS:
+            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
+        if asked.fields and name not in asked.fields:
+            near = get_close_matches(name, asked.fields, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UsageError(f"Sampling.extra: the vLLM server has no option {name!r}{hint}")
+    return {**further, "vllm_xargs": options} if options else further
+
+
+def _budget(request: Request) -> int:
+    """The most tokens of an answer."""
+    if request.sampling.max_tokens is not None:
+        return request.sampling.max_tokens
+    constraint = request.constraint
+    least = shortest(expression(constraint.root)) if isinstance(constraint, Grammar) else None
+    return max(DEFAULT_TOKENS, len(least or b""))
 
 
 def messages_of(request: Request) -> list[dict[str, str]]:
@@ -89,15 +147,18 @@ def completion_of(answer: Any, requests: Sequence[Request], asked: Asked) -> lis
         A reply for each request. The server tells only the sum of the prompts' tokens; each has
         its share by length.
     """
-    choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-    if len(choices) != len(requests):
-        message = f"the vLLM server answered {len(requests)} prompts with {len(choices)} choices"
-        return [Failure(error=EngineError(message))] * len(requests)
-    shares = _shares(answer["usage"]["prompt_tokens"], [_length(request) for request in requests])
-    return [
-        _reply(choice, request, asked, tokens)
-        for choice, request, tokens in zip(choices, requests, shares, strict=True)
-    ]
+    try:
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        total: int = answer["usage"]["prompt_tokens"]
+        shares = _shares(total, [sum(len(part.text) for part in each.prompt) for each in requests])
+        return [
+            _reply(choice, request, asked, tokens)
+            for choice, request, tokens in zip(choices, requests, shares, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        failure = EngineError(f"what came is no answer of a vLLM server: {error!r}")
+        failure.__cause__ = error
+        return [Failure(error=failure)] * len(requests)
 
 
 def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_tokens: int) -> Reply:
@@ -127,7 +188,8 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
         cut=cut,
     )
     before = len(told) - len(tokens) - (not cut)  # of its reasoning
-    budget = (request.sampling.max_tokens or DEFAULT_TOKENS) - before
+    room = asked.context - input_tokens
+    budget = min(_budget(request), room - 1) - before  # as the decoder has it
     made = guided_completion(
         chosen,
         request.constraint,
@@ -175,10 +237,6 @@ def _of_text(told: Sequence[_Told], text: bytes) -> Sequence[_Told] | None:
         if b"".join(each.text for each in told[start : max(stop, 0)]) == text:
             return told[start:stop]
     return None
-
-
-def _length(request: Request) -> int:
-    return sum(len(part.text) for part in request.prompt)
 
 
 def _shares(total: int, weights: Sequence[int]) -> list[int]:

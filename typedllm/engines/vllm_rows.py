@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from typedllm._require import require
 from typedllm.engines.encode import PromptEncoder
@@ -40,6 +41,24 @@ except ImportError:
     raise
 
 __all__ = ["Answer", "Label", "Loaded", "label_params", "sampling_params"]
+
+_OURS: Final = frozenset(
+    [
+        "n",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "seed",
+        "stop",
+        "detokenize",
+        "logprobs",
+        "flat_logprobs",
+        "output_kind",
+        "structured_outputs",
+        "prompt_logprobs",
+        "ignore_eos",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,9 +238,13 @@ def sampling_params(
         UsageError: for an option that vLLM does not have.
     """
     sampling, options = request.sampling, dict(request.sampling.extra)
-    unknown = [name for name in options if name not in SamplingParams.__struct_fields__]
-    if unknown:
-        raise UsageError(f"vLLM's SamplingParams has no {', '.join(unknown)}")
+    for name in options:
+        if name in _OURS:
+            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
+        if name not in SamplingParams.__struct_fields__:
+            near = get_close_matches(name, SamplingParams.__struct_fields__, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UsageError(f"Sampling.extra: vLLM's SamplingParams has no {name!r}{hint}")
     extra = {**(options.pop("extra_args", None) or {}), **extra}
     outputs = None
     if request.constraint is not None:

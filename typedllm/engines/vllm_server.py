@@ -18,13 +18,15 @@ from typedllm.engines.scoring import scored
 from typedllm.engines.vllm_options import PROBE, PROBED, check_version
 from typedllm.engines.vllm_requests import Asked, body_of, completion_of, messages_of
 from typedllm.errors import EngineError, TypedLLMError, UsageError
-from typedllm.records import Failure, Grammar, Lark, Message, Reply, Request, Traits
+from typedllm.records import Constraint, Failure, Grammar, Lark, Message, Reply, Request, Traits
 
 __all__ = ["VllmServerEngine"]
 
 _TOGETHER: Final = 16  # prompts in one request
 _LABELS: Final = 64  # label prompts in one request
 _IN_FLIGHT: Final = 512
+_KNOWN: Final = 128  # constraints
+_MEETING_S: Final = 30
 _LONG: Final = 1 << 30  # tokens of a context that is not told, as of a LoRA adapter
 
 
@@ -70,8 +72,14 @@ class VllmServerEngine:
             scores=True,
         )
         self._asked = Asked(
-            model=met.model, context=met.context, guidance=guidance, lands=met.lands
+            model=met.model,
+            context=met.context,
+            guidance=guidance,
+            lands=met.lands,
+            fields=met.fields,
         )
+        self._batches = True  # whether the server takes several chats in one request
+        self._known: set[Constraint] = set()  # whose text has been printed
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._label_ids: dict[str, list[int]] = {}
@@ -89,16 +97,25 @@ class VllmServerEngine:
         try:
             if request.labels:
                 return await self._score(request)
+            if request.constraint is not None and request.constraint not in self._known:
+                # which takes long for some, and holds nobody up in a thread of its own
+                await asyncio.to_thread(body_of, request, self._asked)
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known.add(request.constraint)
             body = body_of(request, self._asked)
         except TypedLLMError as error:
             return Failure(error=error)
-        if self._asked.lands and isinstance(request.prompt[0], Message):
-            return (await self._post(body, [request]))[0]  # the other endpoint takes no options
+        chat = isinstance(request.prompt[0], Message)
+        if chat and ("vllm_xargs" in body or not self._batches):  # the other endpoint has none
+            return (await self._post(body, [request]))[0]
         return await self._grouped(body, request)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Give up what is under way, and close the connections."""
         self._closed = True
+        for task in list(self._tasks):
+            task.get_loop().call_soon_threadsafe(task.cancel)
         await self._client.close()
 
     async def _grouped(self, body: dict[str, Any], request: Request) -> Reply:
@@ -113,19 +130,30 @@ class VllmServerEngine:
         group.rows.append((request, future))
         if len(group.rows) == _TOGETHER:
             self._flush(key, group)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if group.task is not None and all(row.done() for _, row in group.rows):
+                group.task.cancel()  # nobody waits any more
+            raise
 
     def _flush(self, key: tuple[object, ...], group: _Group) -> None:
         if self._groups.get(key) is group:
             del self._groups[key]
-            task = asyncio.get_running_loop().create_task(self._run(group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            group.task = asyncio.get_running_loop().create_task(self._run(group))
+            self._tasks.add(group.task)
+            group.task.add_done_callback(self._tasks.discard)
 
     async def _run(self, group: _Group) -> None:
         rows = [(request, future) for request, future in group.rows if not future.done()]
-        if rows:
+        replies: list[Reply] = []
+        message = "the vllm-server engine was closed"
+        try:
             replies = await self._post(group.body, [request for request, _ in rows])
+        except Exception as error:  # no row is to wait for ever
+            message = f"the vllm-server engine failed: {error!r}"
+        finally:
+            replies = replies or [Failure(error=EngineError(message))] * len(rows)
             for (_, future), reply in zip(rows, replies, strict=True):
                 if not future.done():
                     future.set_result(reply)
@@ -146,9 +174,10 @@ class VllmServerEngine:
             answer = await self._client.post(path, {**body, **prompts})
             return completion_of(answer, requests, self._asked)
         except TypedLLMError as error:
-            refused = isinstance(error, UsageError) or getattr(error, "status", None) in (404, 405)
-            if len(requests) == 1 or not refused:
+            missing = getattr(error, "status", None) in (404, 405)
+            if len(requests) == 1 or not (missing or isinstance(error, UsageError)):
                 return [Failure(error=error)] * len(requests)
+            self._batches = self._batches and not missing
         alone = await asyncio.gather(*(self._post(body, [request]) for request in requests))
         return [reply for replies in alone for reply in replies]
 
@@ -209,6 +238,7 @@ class _Group:
     rows: list[tuple[Request, asyncio.Future[Reply]]] = field(
         default_factory=list[tuple[Request, asyncio.Future[Reply]]]
     )
+    task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,28 +246,48 @@ class _Met:
     model: str
     context: int
     lands: bool
+    fields: frozenset[str]
 
 
 async def _meet(client: OpenAIClient, model: str) -> _Met:
     try:
-        version = (await client.get(_root(client, "/version")))["version"]
-        models = (await client.get("/models"))["data"]
-        known = {each["id"]: each.get("max_model_len") or _LONG for each in models}
-        check_version(version)
-        if model and model not in known:
-            raise UsageError(
-                f"the vLLM server at {client.base_url} has no model {model!r}; it has"
-                f" {', '.join(known)}"
-            )
-        found = model or next(iter(known))
-        return _Met(found, known[found], await _lands(client, found))
-    except (KeyError, TypeError, StopIteration) as error:
+        async with asyncio.timeout(_MEETING_S):
+            version = (await client.get(_root(client, "/version")))["version"]
+            models = (await client.get("/models"))["data"]
+            known = {each["id"]: each.get("max_model_len") or _LONG for each in models}
+            check_version(version)
+            if model and model not in known:
+                raise UsageError(
+                    f"the vLLM server at {client.base_url} has no model {model!r}; it has"
+                    f" {', '.join(known)}"
+                )
+            found = model or next(iter(known))
+            lands, fields = await _lands(client, found), await _fields(client)
+            return _Met(found, known[found], lands, fields)
+    except TimeoutError:
+        raise EngineError(
+            f"no answer from the vLLM server at {client.base_url} in {_MEETING_S} s", retryable=True
+        ) from None
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UsageError(
             f"what answers at {client.base_url} is no vLLM server ({error!r}); for another one that"
             " speaks OpenAI's protocol use the engine openai"
         ) from error
     finally:
         await client.close()
+
+
+async def _fields(client: OpenAIClient) -> frozenset[str]:
+    """The names that the server's API knows, since it ignores those that it does not."""
+    try:
+        schemas = (await client.get(_root(client, "/openapi.json")))["components"]["schemas"]
+        return frozenset(
+            name
+            for kind in ("ChatCompletionRequest", "CompletionRequest")
+            for name in schemas[kind]["properties"]
+        )
+    except (TypedLLMError, KeyError, TypeError):
+        return frozenset()  # it was told not to tell
 
 
 async def _lands(client: OpenAIClient, model: str) -> bool:
