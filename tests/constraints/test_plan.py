@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from tests.constraints.walking import TRAITS, compiled
+from typedllm import explain
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.plan import Notes, Part
 from typedllm.errors import UnsupportedConstraint
@@ -364,7 +365,9 @@ def test_a_plan_can_be_read() -> None:
 
 
 def test_a_plan_says_what_a_second_attempt_fits_into() -> None:
-    fitted = Traits(name="server", takes=frozenset({Grammar}), ending="fitted", logprobs=False)
+    fitted = Traits(
+        name="server", takes=frozenset({Grammar}), ending="fitted", logprobs=False, scores=True
+    )
     plan = compile_spec(spec_of({"age": "int", "tags": "list[str]"}), fitted).plan
     least = len('{"age":-123456789012345678,"tags":[]}')
     assert (plan.ending, plan.fits_bytes) == ("fitted", least)
@@ -413,7 +416,9 @@ def test_plain_text_and_texts_of_a_form() -> None:
 
 
 def test_a_lark_grammar_is_sent_as_it_is() -> None:
-    traits = Traits(name="g", takes=frozenset({Grammar, Lark}), ending="landing", logprobs=False)
+    traits = Traits(
+        name="g", takes=frozenset({Grammar, Lark}), ending="landing", logprobs=False, scores=True
+    )
     made = compile_spec(spec_of(Lark("start: /a/")), traits)
     assert made.constraint == Lark("start: /a/")
     assert made.plan.ending == "may be cut"
@@ -427,3 +432,10 @@ def test_the_last_specs_are_kept() -> None:
     for index in range(300):
         compile_spec(spec_of(Choice([f"kept {index}"])), TRAITS)
     assert compile_spec(spec, TRAITS) is not first
+
+
+def test_an_engine_that_scores_no_labels_says_so():
+    told = "distributions: none, this engine scores no labels"
+    assert told in str(explain(bool, "scripted")).splitlines()
+    for engine in ("embedded", "transformers", "vllm", "vllm-server"):
+        assert told not in str(explain(bool, engine))

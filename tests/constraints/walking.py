@@ -21,7 +21,9 @@ from typedllm.grammar.expression import expression
 from typedllm.records import Grammar, Limits, Traits
 from typedllm.spec.spec import spec_of
 
-TRAITS = Traits(name="guided", takes=frozenset({Grammar}), ending="landing", logprobs=False)
+TRAITS = Traits(
+    name="guided", takes=frozenset({Grammar}), ending="landing", logprobs=False, scores=True
+)
 
 
 def compiled(output_type: object, limits: Limits | None = None) -> Compiled:

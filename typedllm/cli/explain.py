@@ -68,4 +68,6 @@ def _draw(plan: Plan) -> None:
     lines.append("valid by construction" if plan.guaranteed else "validated after decoding")
     if plan.ending is not None:
         lines.append(f"ending: {plan.ending_told}")
+    if not plan.scores:
+        lines.append("distributions: none, this engine scores no labels")
     console.print(Text("\n".join(lines)))

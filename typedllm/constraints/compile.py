@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -62,6 +62,7 @@ def compile_spec(spec: Spec[Any], traits: Traits, limits: Limits | None = None) 
             return found
     try:
         compiled = _compile(spec, traits, limits)
+        compiled = replace(compiled, plan=replace(compiled.plan, scores=traits.scores))
     except TooComplex as error:
         raise SpecError(f"the output type is too large for a grammar: {error}") from error
     except RecursionError as error:

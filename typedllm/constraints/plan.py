@@ -44,6 +44,7 @@ class Plan:
         fits_bytes: where the ending is `fitted`, the most bytes of an answer under the least limits
             it can be fitted to; with a `max_tokens` of at least so many, the second attempt always
             ends.
+        scores: whether the engine can tell how likely each label is.
     """
 
     engine: str
@@ -52,6 +53,7 @@ class Plan:
     ending: Ending | None = None
     least_bytes: int | None = None
     fits_bytes: int | None = None
+    scores: bool = True
 
     @property
     def guaranteed(self) -> bool:
@@ -80,6 +82,8 @@ class Plan:
         lines += [f"limit: {limit}" for limit in self.limits]
         if self.ending is not None:
             lines.append(f"ending: {self.ending_told}")
+        if not self.scores:
+            lines.append("distributions: none, this engine scores no labels")
         return "\n".join(lines)
 
 
