@@ -20,6 +20,7 @@ from pydantic import EmailStr, Field, create_model
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.lark import print_lark
 from typedllm.engines.landing import Landing
+from typedllm.grammar.expression import expression
 from typedllm.records import Grammar, Traits
 from typedllm.spec.spec import spec_of
 
@@ -85,7 +86,8 @@ def main() -> None:
         grammar = compile_spec(spec, TRAITS).constraint
         assert isinstance(grammar, Grammar)
         timed("print as Lark", partial(print_lark, grammar.root))
-        timed("landing", partial(Landing, grammar, list))
+        expr = expression(grammar.root)
+        timed("landing", partial(Landing, expr, list))
         lark = LLMatcher.grammar_from_lark(print_lark(grammar.root))
         timed("LLMatcher", partial(LLMatcher, tokenizer, lark))
     print(f"ten fields, CPython {sys.version.split()[0]}; median of {TYPES} types")

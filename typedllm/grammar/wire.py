@@ -7,7 +7,7 @@ in the place of an expression is the index of an earlier node.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from typedllm.grammar.regular import (
@@ -102,7 +102,7 @@ def _written(expr: Expr, numbers: dict[Expr, int]) -> list[Any]:
 
 
 def _read(name: str, fields: list[Any], made: Sequence[Expr]) -> Expr:
-    kind = _BY_NAME[name]
+    kind: Callable[..., Expr] = _BY_NAME[name]
     if kind is Nothing:
         return NOTHING
     if kind is Words or kind is Distinct:
@@ -113,8 +113,7 @@ def _read(name: str, fields: list[Any], made: Sequence[Expr]) -> Expr:
         ranges: list[list[int]] = fields[0]
         return interned(kind, tuple((low, high) for low, high in ranges), bytes(fields[1]))
     if kind is Repeat:
-        number, least, most = fields
-        return interned(kind, made[number], least, most)
+        return interned(kind, made[int(fields[0])], fields[1], fields[2])
     if kind is Alt:
         return interned(kind, _parts(fields[0], made))
     if kind is Ordered:
