@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from typedllm.constraints.dialect import Lowered
 from typedllm.constraints.fitting import cut_short
 from typedllm.errors import Invalid, Refused, Truncated, TypedLLMError
 from typedllm.grammar.closing import steps
@@ -37,13 +38,18 @@ def read(
     if reply.finish_reason == "refusal":
         return Refused("the model declined to answer", raw=text)
     cut = reply.finish_reason == "length"
+    lowered = constraint if isinstance(constraint, Lowered) else None
+    if lowered is not None:  # its answers are in another form than the spec's
+        spec = lowered.reading(spec)
     # A cut answer is taken only as it is: what could be dug out of it may not be what was coming.
-    tolerant = constraint is None and not cut
+    sure = constraint is not None and (lowered is None or lowered.enforced)
+    tolerant = not sure and not cut
     try:
         reading = read_answer(text, spec, tolerant=tolerant, context=context)
     except Invalid as error:
-        return _truncated(reply, error) if cut else error
-    return _truncated(reply, None) if cut and _may_go_on(text, spec, constraint) else reading
+        return _truncated(reply, error, lowered) if cut else error
+    may_go_on = cut and _may_go_on(text, spec, constraint)
+    return _truncated(reply, None, lowered) if may_go_on else reading
 
 
 def _may_go_on(text: str, spec: Spec[Any], constraint: Constraint | None) -> bool:
@@ -52,16 +58,19 @@ def _may_go_on(text: str, spec: Spec[Any], constraint: Constraint | None) -> boo
         rest = derive_all(expression(constraint.root), text.encode("utf-8", "surrogatepass"))
         if nullable(rest):
             return bool(steps(rest))
+    if isinstance(constraint, Lowered) and text.rstrip()[-1:] == "}":
+        return False
     if spec.schema is None:
         return constraint is not None
     return text.rstrip()[-1:].isdigit()
 
 
-def _truncated(reply: Completion, error: Invalid | None) -> Truncated:
+def _truncated(reply: Completion, error: Invalid | None, lowered: Lowered | None) -> Truncated:
+    came = partial(reply.text)
     return Truncated(
         f"the answer was cut after {reply.usage.output_tokens} tokens; raise max_tokens",
         raw=reply.text,
-        partial=partial(reply.text),
+        partial=came if lowered is None else lowered.unwrapped(came),
         issues=error.issues if error else (),
     )
 
@@ -89,6 +98,9 @@ def result(
     """
     reading = None if isinstance(outcome, TypedLLMError) else outcome
     tokens = last.tokens if last and reading else None
+    probable = confidence(last.text, tokens) if last and tokens is not None else None
+    if probable is not None and isinstance(enforced, Lowered):
+        probable = enforced.places(probable)
     return Result(
         value=reading.value if reading else None,
         error=outcome if isinstance(outcome, TypedLLMError) else None,
@@ -97,7 +109,7 @@ def result(
         attempts=attempts,
         finish_reason=last.finish_reason if last else None,
         latency_s=latency_s,
-        confidence=confidence(last.text, tokens) if last and tokens is not None else None,
+        confidence=probable,
         clipped=_clipped(last, asked, enforced) if last and reading else (),
         reasoning=last.reasoning if last else None,
         coercions=reading.coercions if reading else (),

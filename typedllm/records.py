@@ -186,6 +186,8 @@ class Traits:
             `fitted` (asked once more under smaller limits), or `may be cut`.
         logprobs: whether it reports token log-probabilities.
         scores: whether it scores labels.
+        dialect: of an engine that takes a JSON Schema, what it knows of that: the name of a row of
+            `typedllm.constraints.dialect.RULES`; None where nothing is sure.
     """
 
     name: str
@@ -193,6 +195,7 @@ class Traits:
     ending: Ending
     logprobs: bool
     scores: bool = False
+    dialect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from typedllm.errors import UsageError
 
-__all__ = ["default_model", "retry_settings", "templates_folder"]
+__all__ = ["default_model", "provider_key", "retry_settings", "templates_folder"]
 
 _RETRY: Final = {
     "RETRY_ATTEMPTS": "attempts",
@@ -27,6 +27,15 @@ def templates_folder() -> Path | None:
     """Return the folder of the caller's own templates, named in `TYPEDLLM_TEMPLATES`, if any."""
     named = os.environ.get("TYPEDLLM_TEMPLATES")
     return Path(named) if named else None
+
+
+def provider_key(variable: str) -> str | None:
+    """Return the key of a provider, if the environment has one.
+
+    Args:
+        variable: the provider's own name for it, such as `OPENAI_API_KEY`.
+    """
+    return os.environ.get(variable, "").strip() or None
 
 
 def retry_settings() -> dict[str, Any]:

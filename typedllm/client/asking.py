@@ -18,7 +18,7 @@ from typedllm.engines.base import Engine
 from typedllm.errors import UnsupportedConstraint, UsageError
 from typedllm.prompts.prompt import Prompt, Wording, conversation
 from typedllm.prompts.templates import Rendered, template
-from typedllm.records import Labels, Limits, Result, Sampling
+from typedllm.records import JsonSchema, Labels, Limits, Result, Sampling
 from typedllm.spec.labels import labels_at
 from typedllm.spec.spec import Spec, spec_of
 
@@ -110,7 +110,9 @@ class Standing:
             engine=self.engine,
             spec=spec,
             constraint=compiled.constraint,
-            guaranteed=compiled.plan.guaranteed,
+            # what a remote API promises is not ours to promise
+            guaranteed=compiled.plan.guaranteed
+            and not isinstance(compiled.constraint, JsonSchema),
             sampling=sampling or self.sampling,
             policy=self.policy,
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,

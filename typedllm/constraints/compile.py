@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from typedllm.constraints.conflicts import conflicts
+from typedllm.constraints.dialect import lower_spec
 from typedllm.constraints.fitting import least_budget
 from typedllm.constraints.lower import lower
 from typedllm.constraints.plan import Notes, Part, Plan
@@ -17,7 +18,7 @@ from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.expression import expression
 from typedllm.grammar.pattern import NotRegular, parse_pattern
 from typedllm.grammar.tree import Literals, Node, Scalar
-from typedllm.records import Constraint, Grammar, Lark, Limits, Traits
+from typedllm.records import Constraint, Grammar, JsonSchema, Lark, Limits, Traits
 from typedllm.spec.kinds import Choice, Regex
 from typedllm.spec.spec import Spec
 
@@ -88,6 +89,10 @@ def _compile(spec: Spec[Any], traits: Traits, limits: Limits) -> Compiled:
         return Compiled(
             constraint=source, plan=Plan(engine=traits.name, parts=(part,), ending="may be cut")
         )
+    by_schema = JsonSchema in traits.takes and Grammar not in traits.takes
+    if by_schema and traits.dialect is not None:
+        lowered, plan = lower_spec(spec, traits, limits)
+        return Compiled(constraint=lowered, plan=plan)
     notes = Notes()
     if isinstance(source, Choice):
         notes.held("#", ["options"])

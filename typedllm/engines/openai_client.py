@@ -35,13 +35,23 @@ class OpenAIClient:
         base_url: ends without a slash, such as `http://localhost:8000/v1`.
     """
 
-    def __init__(self, base_url: str, api_key: str | None, *, server: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        server: str,
+        key_header: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare to call a server; nothing is called yet.
 
         Args:
             base_url: of its API.
             api_key: None where it wants none.
             server: what it is called in messages.
+            key_header: the header that takes the key; None is `Authorization`, as a bearer's.
+            query: what each URL ends with after its `?`.
 
         Raises:
             UsageError: when the URL is not one of http or https.
@@ -54,6 +64,11 @@ class OpenAIClient:
             )
         self.base_url = base_url.rstrip("/")
         self._api_key = api_key or "none"  # the package wants one in any case
+        self._options: Any = {}  # the package looks for `Omit` in those of each call
+        if key_header is not None:
+            headers = {"Authorization": openai.Omit(), key_header: self._api_key}
+            self._options = {"headers": headers}
+        self._query = query
         self._server = server
         self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
 
@@ -68,9 +83,12 @@ class OpenAIClient:
             TypedLLMError: what went wrong, and on whose side.
         """
         try:
-            return await self._client().post(path, body=body, cast_to=object)
+            client, options = self._client(), self._options
+            return await client.post(path, body=body, cast_to=object, options=options)
         except openai.OpenAIError as error:
             raise self._translated(error) from error
+        except ValueError as error:  # it said that it is JSON
+            raise EngineError(f"{self._server} answered with what is no JSON: {error}") from error
 
     async def get(self, path: str) -> Any:
         """Return the JSON that the server has at a path.
@@ -82,7 +100,7 @@ class OpenAIClient:
             TypedLLMError: what went wrong, and on whose side.
         """
         try:
-            return await self._client().get(path, cast_to=object)
+            return await self._client().get(path, cast_to=object, options=self._options)
         except openai.OpenAIError as error:
             raise self._translated(error) from error
 
@@ -107,6 +125,7 @@ class OpenAIClient:
                 base_url=self.base_url,
                 max_retries=0,
                 default_headers=_NOT_OPENAI,
+                default_query=self._query,
                 timeout=None,  # of a call: `timeout_s`
                 http_client=DefaultAioHttpClient(limits=_LIMITS, timeout=None),
             )
@@ -120,7 +139,7 @@ class OpenAIClient:
             )
         if not isinstance(error, openai.APIStatusError):
             return EngineError(f"{self._server}: {error}")
-        status, said = error.status_code, _message(error)
+        status, said = error.status_code, self._hidden(_message(error))
         if status == 400 and any(word in said for word in _TOO_LONG):
             return PromptTooLong(f"{self._server}: {said}")
         if status in (400, 422):
@@ -132,6 +151,10 @@ class OpenAIClient:
             status=status,
             request_id=error.request_id,
         )
+
+    def _hidden(self, text: str) -> str:
+        """A text without the key, which some servers repeat."""
+        return text.replace(self._api_key, "***") if len(self._api_key) > len("none") else text
 
 
 def _message(error: openai.APIStatusError) -> str:

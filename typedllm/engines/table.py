@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
 from typedllm.engines.base import Engine
+from typedllm.engines.dialects import DIALECTS, traits_for
 from typedllm.engines.scripted import TRAITS as SCRIPTED
 from typedllm.errors import UsageError
 from typedllm.records import Grammar, Lark, Traits
@@ -71,6 +72,28 @@ def _vllm_server(
     return VllmServerEngine(model, base_url=base_url, api_key=api_key, backend=backend)
 
 
+def _openai(
+    name: str, model: str, *, base_url: str | None = None, api_key: str | None = None
+) -> Engine:
+    from typedllm.engines.openai import open_server
+
+    return open_server(name, model, base_url=base_url, api_key=api_key)
+
+
+def _azure(
+    model: str,
+    *,
+    azure_endpoint: str | None = None,
+    api_version: str | None = None,
+    api_key: str | None = None,
+) -> Engine:
+    from typedllm.engines.openai import open_azure
+
+    return open_azure(
+        model, azure_endpoint=azure_endpoint, api_version=api_version, api_key=api_key
+    )
+
+
 def _scripted(model: str, *, seed: int = 0) -> Engine:
     from typedllm.engines.scripted import Scripted
 
@@ -110,6 +133,14 @@ _ROWS: Final = {
             ),
             open=_vllm_server,
             summary="a vLLM server over HTTP (a model's name; base_url)",
+        ),
+        *(
+            EngineRow(
+                traits=traits_for(dialect),
+                open=_azure if dialect.name == "azure" else partial(_openai, dialect.name),
+                summary=dialect.summary,
+            )
+            for dialect in DIALECTS.values()
         ),
         EngineRow(
             traits=SCRIPTED,

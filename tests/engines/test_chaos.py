@@ -1,0 +1,93 @@
+"""Every call of a server that does wrong ends in a value or in the right error, in its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.chaos import Chaos, chaos_server
+from typedllm import LLM, DeadlineExceeded, EngineError, Invalid, Refused, Truncated
+from typedllm.attempts import Policy
+
+SPEC = {"name": "str", "age": "int"}
+QUICK = Policy(attempts=3, repairs=1, multiplier_s=0, min_wait_s=0, max_wait_s=0)
+ADA = {"name": "Ada", "age": 36}
+# Of each fault what comes of it, and how often the server is asked.
+OUTCOMES: dict[str, tuple[object, int]] = {
+    "fine": (ADA, 1),
+    "busy once": (ADA, 2),
+    "429 once": (ADA, 2),
+    "500 once": (ADA, 2),
+    "503 once": (ADA, 2),
+    "reset once": (ADA, 2),
+    "other shape once": (ADA, 2),
+    "empty once": (ADA, 2),
+    "busy": (EngineError, 3),
+    "429": (EngineError, 3),
+    "500": (EngineError, 3),
+    "401": (EngineError, 1),
+    "404": (EngineError, 1),
+    "reset": (EngineError, 3),
+    "silence": (DeadlineExceeded, 1),
+    "drip": (DeadlineExceeded, 1),
+    "cut": (Truncated, 1),
+    "broken body": (EngineError, 1),
+    "html": (EngineError, 1),
+    "wrong type": (EngineError, 1),
+    "two choices": (EngineError, 1),
+    "no choices": (EngineError, 1),
+    "refusal": (Refused, 1),
+    "filtered": (Refused, 1),
+    "empty": (Invalid, 2),
+    "prose": (Invalid, 2),
+    "other shape": (Invalid, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def llm() -> Iterator[LLM]:
+    with chaos_server() as url, LLM("openai:m", base_url=url, api_key="k", policy=QUICK) as llm:
+        yield llm
+
+
+@pytest.mark.parametrize("fault", OUTCOMES)
+def test_a_fault_has_its_outcome(llm: LLM, fault: str):
+    outcome, asked = OUTCOMES[fault]
+    before = time.monotonic()
+    result = llm.run(f"{fault} #alone", SPEC, timeout_s=1.0)
+    assert time.monotonic() - before < 2
+    if isinstance(outcome, type):
+        assert type(result.error) is outcome, result.error
+    else:
+        assert result.value == outcome, result.error
+    assert Chaos.asked[f"{fault} #alone"] == asked == result.attempts
+
+
+def test_a_batch_of_all_faults_loses_no_row(llm: LLM):
+    faults = [fault for fault in OUTCOMES for _ in range(5)]
+    rows = [f"{fault} #{number}" for number, fault in enumerate(faults)]
+    results = llm.batch(rows, SPEC, timeout_s=2.5)
+    assert [result.id for result in results] == [str(number) for number in range(len(rows))]
+    for fault, result in zip(faults, results, strict=True):
+        outcome, _ = OUTCOMES[fault]
+        if fault == "drip":  # slow, but in time
+            outcome = ADA
+        if isinstance(outcome, type):
+            assert isinstance(result.error, outcome), (fault, result.error)
+        else:
+            assert result.value == outcome, (fault, result.error)
+
+
+def test_what_was_cut_is_there_in_part(llm: LLM):
+    error = llm.run("cut #part", SPEC).error
+    assert isinstance(error, Truncated)
+    assert error.partial == {"name": "Ada"}
+    assert error.raw == '{"name":"Ada","'
+
+
+def test_tokens_of_every_attempt_are_counted(llm: LLM):
+    result = llm.run("other shape once #usage", SPEC)
+    assert result.ok
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (14, 10)
