@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from typedllm._checks import check_number
 from typedllm.constraints.fitting import fitted, least_budget
-from typedllm.engines.base import Engine
+from typedllm.engines.base import Engine, model_name
 from typedllm.errors import (
     DeadlineExceeded,
     EngineError,
@@ -115,6 +115,7 @@ class Task(Generic[T]):
         timeout_s: seconds for each result, waits and repairs included; None is no limit.
         validation_context: passed to Pydantic validators.
         scored: the places of which the labels are scored once there is a value.
+        fallback: the same for another engine, asked when the service of this one fails for good.
     """
 
     engine: Engine
@@ -126,6 +127,7 @@ class Task(Generic[T]):
     timeout_s: float | None = None
     validation_context: Any = None
     scored: tuple[Labels, ...] = ()
+    fallback: Task[T] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,10 +148,7 @@ class Send:
 
 
 def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
-    """Decide what to send until there is a result; failures and repairs are counted apart.
-
-    An answer that was cut on an engine that cannot close it in time is asked once more, under
-    limits that are fitted to its budget; that is no repair.
+    """Decide what to send, and to which of the engines, until there is a result.
 
     Args:
         task: what is asked, and how often at most.
@@ -157,6 +156,42 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
 
     Returns:
         The result; whatever goes wrong is its error, with the usage of all attempts.
+    """
+    return (yield from _in_turn(_attempts, task, prompt))
+
+
+_Policy: TypeAlias = Callable[[Task[T], Rendered], Generator[Send, Reply, Result[T]]]
+
+
+def _in_turn(
+    policy: _Policy[T], task: Task[T], prompt: Rendered
+) -> Generator[Send, Reply, Result[T]]:
+    """Ask one engine after the other, until the service of one does not fail."""
+    started = time.monotonic()
+    found = yield from policy(task, prompt)
+    while task.fallback is not None and _has_failed(found.error):
+        task = replace(task.fallback, timeout_s=_left_s(task, started))
+        started = time.monotonic()
+        before, found = found, (yield from policy(task, prompt))
+        found = replace(
+            found,
+            usage=before.usage + found.usage,
+            attempts=before.attempts + found.attempts,
+            latency_s=before.latency_s + found.latency_s,
+        )
+    return found
+
+
+def _has_failed(error: TypedLLMError | None) -> bool:
+    """Whether it is the service's failure, and there is time for another one."""
+    return isinstance(error, EngineError) and not isinstance(error, DeadlineExceeded)
+
+
+def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
+    """Decide what to send to one engine; failures and repairs are counted apart.
+
+    An answer that was cut on an engine that cannot close it in time is asked once more, under
+    limits that are fitted to its budget; that is no repair.
     """
     started = time.monotonic()
     request = Request(prompt=prompt, constraint=task.constraint, sampling=task.sampling)
@@ -204,6 +239,7 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
             asked=task.constraint,
             enforced=request.constraint,
         )
+        found = replace(found, model=model_name(task.engine))
         return replace(found, distributions=_distributions(task, scored)) if scored else found
 
 
@@ -217,6 +253,10 @@ def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result
     Returns:
         The result, with the distribution over all labels.
     """
+    return (yield from _in_turn(_classified, task, prompt))
+
+
+def _classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
     started = time.monotonic()
     request = Request(prompt=prompt, sampling=task.sampling)
     scored: dict[str, Completion] = {}
@@ -225,14 +265,21 @@ def classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result
     usage = sum((each.usage for each in scored.values()), Usage())
     latency_s = time.monotonic() - started
     if failed is not None:
-        return result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
+        none: Result[T] = result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
+        return replace(none, model=model_name(task.engine))
     (labels,) = task.scored
     likely = list(found[labels.path].values())
     text = labels.texts[likely.index(max(likely))]
     answer = Completion(text=text, finish_reason="stop", usage=usage)
     outcome = read(answer, task.spec, task.constraint, task.validation_context)
     taken = result(outcome, None, usage=usage, attempts=1, latency_s=latency_s)
-    return replace(taken, raw=text, finish_reason="stop", distributions=found)
+    return replace(
+        taken,
+        raw=text,
+        finish_reason="stop",
+        model=model_name(task.engine),
+        distributions=found,
+    )
 
 
 def _scored(

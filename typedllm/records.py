@@ -302,6 +302,8 @@ class Result(Generic[T]):
         id: the caller's id of the row of a batch, or its position as text; None outside a batch.
         metadata: whatever the caller attached to the row.
         prompt: what was asked, as the caller gave it.
+        model: what gave the last answer, as `engine:model`; which of several, where there is a
+            fallback.
         distributions: by path, how likely each label of a place is; see `distribution`.
     """
 
@@ -319,6 +321,7 @@ class Result(Generic[T]):
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     prompt: object = None
+    model: str | None = None
     distributions: Mapping[str, Mapping[Any, float]] = field(
         default_factory=dict[str, Mapping[Any, float]]
     )

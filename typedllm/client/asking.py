@@ -83,7 +83,7 @@ class Asking:
 class Standing:
     """What holds for every call of an LLM, where the call does not say otherwise."""
 
-    engine: Engine
+    engines: tuple[Engine, ...]  # each is asked when the service of those before it has failed
     wording: Wording
     sampling: Sampling
     limits: Limits
@@ -105,31 +105,25 @@ class Standing:
         timeout_s = options.get("timeout_s")
         check_options(sampling, limits, timeout_s)
         spec = spec_of(cast(AnyType, output_type))
-        compiled = compile_spec(spec, self.engine.traits, limits or self.limits)
-        task = Task(
-            engine=self.engine,
-            spec=spec,
-            constraint=compiled.constraint,
-            # what a remote API promises is not ours to promise
-            guaranteed=compiled.plan.guaranteed
-            and not isinstance(compiled.constraint, JsonSchema),
-            sampling=sampling or self.sampling,
-            policy=self.policy,
-            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
-            validation_context=options.get("validation_context"),
-            scored=self._scored(spec, options.get("distribution") or ()),
-        )
-        return Asking(task=task, wording=self._worded(options))
-
-    def _scored(self, spec: Spec[Any], paths: Sequence[str]) -> tuple[Labels, ...]:
-        check_kind("distribution", paths, Sequence)
-        if isinstance(paths, str):
-            raise UsageError(f"distribution: expected a list of paths; write [{paths!r}]")
-        if paths and not self.engine.traits.scores:
-            raise UnsupportedConstraint(
-                f"the engine {self.engine.traits.name} scores no labels; leave out distribution="
+        task: Task[Any] | None = None
+        for engine in reversed(self.engines):
+            compiled = compile_spec(spec, engine.traits, limits or self.limits)
+            task = Task(
+                engine=engine,
+                spec=spec,
+                constraint=compiled.constraint,
+                # what a remote API promises is not ours to promise
+                guaranteed=compiled.plan.guaranteed
+                and not isinstance(compiled.constraint, JsonSchema),
+                sampling=sampling or self.sampling,
+                policy=self.policy,
+                timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+                validation_context=options.get("validation_context"),
+                scored=_scored(engine, spec, options.get("distribution") or ()),
+                fallback=task,
             )
-        return tuple(labels_at(spec, path) for path in paths)
+        assert task is not None
+        return Asking(task=task, wording=self._worded(options))
 
     def _worded(self, options: Options) -> Wording:
         given: dict[str, Any] = {
@@ -169,3 +163,14 @@ def collected(
         progress=options.get("progress", False),
         system=asking.wording.system,
     )
+
+
+def _scored(engine: Engine, spec: Spec[Any], paths: Sequence[str]) -> tuple[Labels, ...]:
+    check_kind("distribution", paths, Sequence)
+    if isinstance(paths, str):
+        raise UsageError(f"distribution: expected a list of paths; write [{paths!r}]")
+    if paths and not engine.traits.scores:
+        raise UnsupportedConstraint(
+            f"the engine {engine.traits.name} scores no labels; leave out distribution="
+        )
+    return tuple(labels_at(spec, path) for path in paths)

@@ -24,7 +24,7 @@ from typedllm.client.rendering import RenderedPrompt, rendered_prompt
 from typedllm.client.verbs import Verbs
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.plan import Plan
-from typedllm.engines.base import Engine, encoder_of
+from typedllm.engines.base import Engine, encoder_of, model_name
 from typedllm.engines.formatted import Formatted
 from typedllm.engines.table import open_engine, traits_of
 from typedllm.errors import UsageError
@@ -55,6 +55,7 @@ class LLM(Verbs):
         self,
         model: str | Engine | None = None,
         *,
+        fallback: Sequence[str | Engine] = (),
         system: str | None = None,
         chat_template: str | Path | ChatFormat | None = None,
         sampling: Sampling | None = None,
@@ -72,6 +73,8 @@ class LLM(Verbs):
         Args:
             model: `engine:model`, such as `embedded:folder`; or an engine, which is closed with
                 this; or None for the model named in `TYPEDLLM_MODEL`, else the embedded one.
+            fallback: further ones, each asked when the service of those before it has failed for
+                good; the options below are of the first.
             system: a system text that comes before the instruction of every call.
             chat_template: the raw prompt format that messages are put into, in place of the
                 model's own: a family such as `llama2`, or what `chat_format` takes or gives.
@@ -94,14 +97,19 @@ class LLM(Verbs):
         check_kind("policy", policy, Policy)
         check_kind("observers", observers, Sequence)
         check_kind("system", system, str)
-        opened = _opened(model, options)
-        self._engine: Engine = Observed(opened, [*_loggers(log, api_key), *observers])
+        check_kind("fallback", fallback, Sequence)
+        if isinstance(fallback, str):
+            raise UsageError(f"fallback: expected a list of models; write [{fallback!r}]")
+        observing = [*_loggers(log, api_key), *observers]
+        engines: list[Engine] = [Observed(_opened(model, options), observing)]
+        engines += [Observed(_opened(other, {}), observing) for other in fallback]
         if chat_template is not None:
             given = isinstance(chat_template, ChatFormat)
             found = chat_template if given else chat_format(chat_template)
-            self._engine = Formatted(self._engine, found)
+            engines = [Formatted(engine, found) for engine in engines]
+        self._engine = engines[0]
         self._standing = Standing(
-            engine=self._engine,
+            engines=tuple(engines),
             wording=Wording(system=system),
             sampling=sampling or Sampling(),
             limits=limits or Limits(),
@@ -229,13 +237,14 @@ class LLM(Verbs):
         return compile_spec(spec, self._engine.traits, limits or self._standing.limits).plan
 
     async def aclose(self) -> None:
-        """Close the engine; calls in flight fail, and so do later ones."""
+        """Close the engines; calls in flight fail, and so do later ones."""
         if not self._closed:
             self._closed = True
-            await self._engine.close()
+            for engine in self._standing.engines:
+                await engine.close()
 
     def close(self) -> None:
-        """Close the engine; calls in flight fail, and so do later ones."""
+        """Close the engines; calls in flight fail, and so do later ones."""
         _bridge.run(self.aclose())
 
     def __enter__(self) -> Self:
@@ -261,8 +270,7 @@ class LLM(Verbs):
         await self.aclose()
 
     def __repr__(self) -> str:
-        name, model = self._engine.traits.name, self._engine.model
-        return f"LLM({name!r})" if model == name else f"LLM({f'{name}:{model}'!r})"
+        return f"LLM({model_name(self._engine)!r})"
 
 
 def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:

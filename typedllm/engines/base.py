@@ -47,3 +47,13 @@ def encoder_of(engine: Engine) -> PromptEncoder | None:
         engine: a local one has it as `encoder`.
     """
     return getattr(engine, "encoder", None)
+
+
+def model_name(engine: Engine) -> str:
+    """Name the model of an engine as `LLM` takes it, such as `embedded:folder`.
+
+    Args:
+        engine: any.
+    """
+    name, model = engine.traits.name, engine.model
+    return name if model == name else f"{name}:{model}"

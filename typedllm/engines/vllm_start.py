@@ -27,12 +27,16 @@ __all__ = ["arguments", "start"]
 # Of a cause, words of vLLM's message and what to change.
 _MENDS: Final = (
     (
+        ("greater than the derived max_model_len", "User-specified max_model_len"),
+        "lower max_model_len in engine_args to what the model can take",
+    ),
+    (
         ("out of memory", "No available memory", "memory utilization", "KV cache", "MemoryError"),
         "lower max_model_len, max_num_seqs or gpu_memory_utilization in engine_args, or take a"
         " smaller or quantized model (on a CPU, VLLM_CPU_KVCACHE_SPACE is the cache in GiB)",
     ),
     (
-        ("not a valid model identifier", "not a local folder", "Repo id", "config.json", "404"),
+        ("not a valid model identifier", "Invalid repository ID", "Repo id", "named config.json"),
         "give a model's folder, or an id of the hub that this machine can reach",
     ),
     (
@@ -44,6 +48,11 @@ _MENDS: Final = (
         "vLLM starts processes that import your script again: put what it does under"
         " if __name__ == '__main__':",
     ),
+)
+_LINES: Final = 3  # of vLLM's message
+_ABOVE: Final = (
+    "The cause stands above, in what vLLM has printed. A script has to do what it does under"
+    " if __name__ == '__main__':, since vLLM's processes import it again."
 )
 
 
@@ -128,8 +137,7 @@ def _explained(model: str, error: Exception) -> str:
         causes.append(str(cause))
         cause = cause.__cause__ or cause.__context__
     text = "\n".join(causes)
-    first = next((line for line in causes[0].splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in causes[0].splitlines() if line.strip()]
+    told = " ".join(lines[:_LINES]) or type(error).__name__
     mend = next((say for words, say in _MENDS if any(word in text for word in words)), None)
-    return f"vLLM cannot start {model!r}: {first.strip()}\n" + (
-        f"To change: {mend}." if mend else "The cause stands above, in what vLLM has printed."
-    )
+    return f"vLLM cannot start {model!r}: {told}\n{f'To change: {mend}.' if mend else _ABOVE}"
