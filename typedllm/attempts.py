@@ -238,8 +238,8 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
             latency_s=time.monotonic() - started,
             asked=task.constraint,
             enforced=request.constraint,
+            model=model_name(task.engine),
         )
-        found = replace(found, model=model_name(task.engine))
         return replace(found, distributions=_distributions(task, scored)) if scored else found
 
 
@@ -265,8 +265,14 @@ def _classified(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Resul
     usage = sum((each.usage for each in scored.values()), Usage())
     latency_s = time.monotonic() - started
     if failed is not None:
-        none: Result[T] = result(failed, None, usage=usage, attempts=1, latency_s=latency_s)
-        return replace(none, model=model_name(task.engine))
+        return result(
+            failed,
+            None,
+            usage=usage,
+            attempts=1,
+            latency_s=latency_s,
+            model=model_name(task.engine),
+        )
     (labels,) = task.scored
     likely = list(found[labels.path].values())
     text = labels.texts[likely.index(max(likely))]

@@ -84,6 +84,7 @@ def result(
     latency_s: float,
     asked: Constraint | None = None,
     enforced: Constraint | None = None,
+    model: str | None = None,
 ) -> Result[T]:
     """Make the result of a call.
 
@@ -95,6 +96,7 @@ def result(
         latency_s: seconds from the call on.
         asked: the constraint of the call.
         enforced: that of the last request, which may have been fitted to a budget.
+        model: what gave the last answer.
     """
     reading = None if isinstance(outcome, TypedLLMError) else outcome
     tokens = last.tokens if last and reading else None
@@ -113,6 +115,7 @@ def result(
         clipped=_clipped(last, asked, enforced) if last and reading else (),
         reasoning=last.reasoning if last else None,
         coercions=reading.coercions if reading else (),
+        model=model,
     )
 
 

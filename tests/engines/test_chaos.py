@@ -56,8 +56,9 @@ def llm() -> Iterator[LLM]:
 def test_a_fault_has_its_outcome(llm: LLM, fault: str):
     outcome, asked = OUTCOMES[fault]
     before = time.monotonic()
-    result = llm.run(f"{fault} #alone", SPEC, timeout_s=1.0)
-    assert time.monotonic() - before < 2
+    limit_s = 0.8 if outcome is DeadlineExceeded else 20
+    result = llm.run(f"{fault} #alone", SPEC, timeout_s=limit_s)
+    assert time.monotonic() - before < limit_s + 1
     if isinstance(outcome, type):
         assert type(result.error) is outcome, result.error
     else:
@@ -65,10 +66,11 @@ def test_a_fault_has_its_outcome(llm: LLM, fault: str):
     assert Chaos.asked[f"{fault} #alone"] == asked == result.attempts
 
 
+@pytest.mark.slow
 def test_a_batch_of_all_faults_loses_no_row(llm: LLM):
     faults = [fault for fault in OUTCOMES for _ in range(5)]
     rows = [f"{fault} #{number}" for number, fault in enumerate(faults)]
-    results = llm.batch(rows, SPEC, timeout_s=2.5)
+    results = llm.batch(rows, SPEC, timeout_s=8)
     assert [result.id for result in results] == [str(number) for number in range(len(rows))]
     for fault, result in zip(faults, results, strict=True):
         outcome, _ = OUTCOMES[fault]

@@ -21,10 +21,12 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[Any]] = []
+    headers_seen: ClassVar[list[dict[str, str]]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append((self.headers.get("Authorization"), json.loads(body)))
+        self.headers_seen.append(dict(self.headers))
         status, *words = unquote(self.path).removeprefix("/v1/").split("/")
         if status == "reset":
             self.close_connection = True
@@ -70,6 +72,17 @@ async def test_a_body_goes_and_one_comes_back(url: str):
     assert Answers.seen[-1] == ("Bearer a-key", {"x": [1, "é"]})
     await client.close()
     await client.close()
+
+
+async def test_what_the_environment_has_for_openai_goes_to_no_other_server(
+    url: str, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "mine")
+    client = OpenAIClient(url, "a-key", server="the server")
+    await client.post("/200", {})
+    await client.close()
+    assert not [name for name in Answers.headers_seen[-1] if "openai" in name.lower()]
 
 
 @pytest.mark.parametrize(

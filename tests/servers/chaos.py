@@ -64,7 +64,7 @@ class Chaos(http.server.BaseHTTPRequestHandler):
         self.give({"error": {"message": "slow down"}}, status=429, Retry_After="0")
 
     def silence(self) -> None:
-        time.sleep(3)
+        time.sleep(20)
         self.close_connection = True
 
     def reset(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from typedllm._checks import check_kind, check_number
 from typedllm.engines.base import Engine
 from typedllm.errors import UsageError
 from typedllm.records import Limits, Sampling
 
-__all__ = ["check_options", "checked_engine"]
+__all__ = ["check_options", "checked_engine", "checked_models"]
 
 
 def check_options(
@@ -34,3 +36,15 @@ def checked_engine(engine: Engine) -> Engine:
             f"model: expected a text such as 'embedded:folder' or an engine, got {engine!r:.80}"
         )
     return engine
+
+
+def checked_models(models: Sequence[str | Engine]) -> Sequence[str | Engine]:
+    """Return what is given as a fallback, if it is a list of models.
+
+    Raises:
+        UsageError: when it is not.
+    """
+    check_kind("fallback", models, Sequence)
+    if isinstance(models, str):
+        raise UsageError(f"fallback: expected a list of models; write [{models!r}]")
+    return models

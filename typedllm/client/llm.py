@@ -16,7 +16,7 @@ from typedllm.attempts import Policy
 from typedllm.batch.results import Results
 from typedllm.client.asking import Standing
 from typedllm.client.chat import Chat, all_played
-from typedllm.client.checks import check_options, checked_engine
+from typedllm.client.checks import check_options, checked_engine, checked_models
 from typedllm.client.derived import blocking, verb
 from typedllm.client.function import AsyncFunction, Decorator, Function, function_of
 from typedllm.client.options import AnyType, ChatOptions, Options
@@ -97,16 +97,11 @@ class LLM(Verbs):
         check_kind("policy", policy, Policy)
         check_kind("observers", observers, Sequence)
         check_kind("system", system, str)
-        check_kind("fallback", fallback, Sequence)
-        if isinstance(fallback, str):
-            raise UsageError(f"fallback: expected a list of models; write [{fallback!r}]")
         observing = [*_loggers(log, api_key), *observers]
-        engines: list[Engine] = [Observed(_opened(model, options), observing)]
-        engines += [Observed(_opened(other, {}), observing) for other in fallback]
+        opened = [_opened(model, options), *(_opened(m, {}) for m in checked_models(fallback))]
+        engines: list[Engine] = [Observed(engine, observing) for engine in opened]
         if chat_template is not None:
-            given = isinstance(chat_template, ChatFormat)
-            found = chat_template if given else chat_format(chat_template)
-            engines = [Formatted(engine, found) for engine in engines]
+            engines = _formatted(engines, chat_template)
         self._engine = engines[0]
         self._standing = Standing(
             engines=tuple(engines),
@@ -279,6 +274,12 @@ def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:
     if any(value is not None for value in options.values()):
         raise UsageError("engine options go to the engine itself when an engine is given")
     return checked_engine(model)
+
+
+def _formatted(engines: list[Engine], chat_template: str | Path | ChatFormat) -> list[Engine]:
+    given = isinstance(chat_template, ChatFormat)
+    found = chat_template if given else chat_format(chat_template)
+    return [Formatted(engine, found) for engine in engines]
 
 
 def _loggers(path: str | Path | None, api_key: str | None) -> Iterator[Observer]:

@@ -7,12 +7,14 @@ is one loop for those, in `attempts`.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
+from pydantic_core import to_json
 
 from typedllm.errors import EngineError, PromptTooLong, TypedLLMError, UsageError
 
@@ -24,8 +26,6 @@ _RETRYABLE: Final = frozenset({408, 409, 429})
 _LIMITS: Final = type(openai.DEFAULT_CONNECTION_LIMITS)(
     max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=4
 )
-# What the environment has for OpenAI is nothing for another server to know.
-_NOT_OPENAI: Final[Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
 
 
 class OpenAIClient:
@@ -63,6 +63,7 @@ class OpenAIClient:
                 " http://localhost:8000/v1"
             )
         self.base_url = base_url.rstrip("/")
+        self._is_openai = (parts.hostname or "").endswith((".openai.com", ".openai.azure.com"))
         self._api_key = api_key or "none"  # the package wants one in any case
         self._options: Any = {}  # the package looks for `Omit` in those of each call
         if key_header is not None:
@@ -71,6 +72,7 @@ class OpenAIClient:
         self._query = query
         self._server = server
         self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
+        weakref.finalize(self, _close, self._clients)  # who forgets to close it gets no warnings
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send a body of JSON, and return the one that comes back.
@@ -83,8 +85,12 @@ class OpenAIClient:
             TypedLLMError: what went wrong, and on whose side.
         """
         try:
+            content = to_json(body)  # ahead of the package, which copies a body before it prints it
+        except ValueError as error:
+            raise UsageError(f"{self._server}: the request is no JSON: {error}") from error
+        try:
             client, options = self._client(), self._options
-            return await client.post(path, body=body, cast_to=object, options=options)
+            return await client.post(path, content=content, cast_to=object, options=options)
         except openai.OpenAIError as error:
             raise self._translated(error) from error
         except ValueError as error:  # it said that it is JSON
@@ -106,13 +112,10 @@ class OpenAIClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        here = asyncio.get_running_loop()
-        for loop, client in list(self._clients.items()):
-            del self._clients[loop]
-            if loop is here:
-                await client.close()
-            elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(client.close(), loop)
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        _close(self._clients)
+        if client is not None:
+            await client.close()
 
     def _client(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()
@@ -124,11 +127,12 @@ class OpenAIClient:
                 api_key=self._api_key,
                 base_url=self.base_url,
                 max_retries=0,
-                default_headers=_NOT_OPENAI,
                 default_query=self._query,
                 timeout=None,  # of a call: `timeout_s`
                 http_client=DefaultAioHttpClient(limits=_LIMITS, timeout=None),
             )
+            if not self._is_openai:  # what the environment has for OpenAI is for no other server
+                client.organization = client.project = None
         return client
 
     def _translated(self, error: openai.OpenAIError) -> TypedLLMError:
@@ -155,6 +159,14 @@ class OpenAIClient:
     def _hidden(self, text: str) -> str:
         """A text without the key, which some servers repeat."""
         return text.replace(self._api_key, "***") if len(self._api_key) > len("none") else text
+
+
+def _close(clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI]) -> None:
+    """Have the connections of event loops closed, each by its own; those of ended ones are gone."""
+    while clients:
+        loop, client = clients.popitem()
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(client.close(), loop)
 
 
 def _message(error: openai.APIStatusError) -> str:
