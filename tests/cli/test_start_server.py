@@ -135,6 +135,7 @@ def test_a_taken_port_is_a_mistake() -> None:
     assert f"port {port}" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_it_prints_the_url_and_ends_on_a_signal(
@@ -153,6 +154,7 @@ def test_it_prints_the_url_and_ends_on_a_signal(
     assert left_of(session) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_a_server_that_fails_is_status_1_with_its_log(started: Any, tmp_path: Path) -> None:
     process = started("--model", "broken", "--server-type", "trtllm")

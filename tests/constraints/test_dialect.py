@@ -69,6 +69,7 @@ def check_strict(schema: Mapping[str, Any], dialect: str = "openai") -> None:
         assert bounds <= rules.keywords
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["openai", "azure"])
 @pytest.mark.parametrize("seed", range(4))
 def test_values_go_and_come_back(dialect: str, seed: int):

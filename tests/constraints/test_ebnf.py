@@ -187,6 +187,7 @@ class TestSpecs:
 
         drawn(chunk, 40, check)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "schema",
         [
@@ -267,6 +268,7 @@ class TestCharacters:
         assert not takes(engine(text), '"☃"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 class TestSizes:
     def test_a_large_enumeration(self, engine: Engine) -> None:
@@ -324,6 +326,7 @@ class TestRules:
         with pytest.raises(TooComplex, match=what):
             print_ebnf(root)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pattern", ["a.{7}b", "foo", "foo$"])
     def test_too_long_a_repetition_is_refused(self, pattern: str) -> None:
         with pytest.raises(TooComplex, match="a repetition"):

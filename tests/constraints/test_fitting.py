@@ -114,6 +114,7 @@ def check(full: Grammar, budget: int, rng: random.Random) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_whatever_is_written_ends_in_the_budget_and_was_allowed(chunk: int) -> None:
     rng = random.Random(chunk)
@@ -148,12 +149,14 @@ SCHEMAS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_schemas_end_in_the_budget_too(schema: dict[str, Any]) -> None:
     full = grammar(JsonSchema(schema))
     assert any([check(full, budget, random.Random(budget)) for budget in (*BUDGETS, 5000)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_type", [Tree, Chain, Any, dict, list[str], str | None, set[int]])
 def test_more_tokens_never_hold_less(output_type: Any) -> None:
     full = grammar(output_type)

@@ -487,6 +487,7 @@ def test_azure(url: str, monkeypatch: pytest.MonkeyPatch):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_too_large_or_not_taken_is_found_before_any_call(url: str):
     with opened(url) as llm, pytest.raises(SpecError, match="more than 5,000 properties"):
         llm.call("x", {f"p{n}": "int" for n in range(5_001)})

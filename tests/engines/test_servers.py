@@ -200,6 +200,7 @@ def test_a_taken_port_is_found_before_the_start(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
+@pytest.mark.slow
 def test_a_server_answers_and_is_ended_with_its_children(tmp_path: Path) -> None:
     made = command(SERVING)
     with Server(made, log=tmp_path / "log") as server:
@@ -238,6 +239,7 @@ def _has_ipv6() -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_proxy_of_the_environment_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +293,7 @@ def test_a_server_that_is_killed_may_have_had_no_memory(tmp_path: Path) -> None:
         server.wait_until_ready(60)
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_later_is_an_error(tmp_path: Path) -> None:
     with Server(command(SERVING), log=tmp_path / "log") as server:
         server.wait_until_ready(60)
@@ -301,6 +304,7 @@ def test_a_server_that_ends_later_is_an_error(tmp_path: Path) -> None:
     assert session(leader_of(server)) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
     server = Server(command(SILENT), log=tmp_path / "log")
     started = time.monotonic()
@@ -333,6 +337,7 @@ def interrupted_after() -> Iterator[Callable[[float], None]]:
         timer.join()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_waits_ends_it(
     tmp_path: Path, interrupted_after: Callable[[float], None]
 ) -> None:
@@ -357,6 +362,7 @@ def test_a_second_ctrl_c_kills_it_at_once(
     assert session(leader_of(server)) == []
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_takes_its_server_along(tmp_path: Path) -> None:
     made = command(SERVING)
     script = f"""
