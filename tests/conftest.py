@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,16 @@ _CORPUS = [
     'He said: "Bring 3 chairs, 12 tables and a lamp to the hall on 2024-05-17 at 10:30."',
     "Please answer with JSON only, and keep to the type that was asked for.",
 ]
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Put the package's logger back: a handler outlives the stream of the test that asked for it."""
+    logger = logging.getLogger("typedllm")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

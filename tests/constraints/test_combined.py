@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import random
 from typing import Any
@@ -210,3 +211,24 @@ def test_references_of_every_kind(schema: dict[str, Any], good: str, bad: str) -
     root = grammar_of(schema).root
     assert matches(expression(root), good)
     assert not matches(expression(root), bad)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "allOf": [{"format": "date"}, {"format": "ipv4"}]},
+        {"type": "string", "format": "ipv4", "allOf": [{"format": "date"}]},
+        {"type": "string", "allOf": [{"format": "date"}, {"format": "date"}, {"format": "ipv4"}]},
+    ],
+)
+def test_a_string_has_every_format_that_is_combined(schema: dict[str, Any]):
+    with pytest.raises(SpecError, match="no string has this pattern, format and length"):
+        compiled(JsonSchema(schema))
+
+
+def test_formats_that_go_together_do():
+    schema = {"type": "string", "allOf": [{"format": "hostname"}, {"format": "ipv4"}]}
+    constraint = compiled(JsonSchema(schema)).constraint
+    assert isinstance(constraint, Grammar)
+    text = random_text(constraint.root, random.Random(0))
+    assert ipaddress.ip_address(json.loads(text))

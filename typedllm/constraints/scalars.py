@@ -59,7 +59,7 @@ def string(
     found = facets(schema) or Facets(patterns=(), excluded=(), formats=(), words=())
     for written in found.patterns:
         pattern = _all_of(pattern, _written(written, pointer, notes))
-    for other in found.formats[1:]:
+    for other in found.formats[1:] if "format" in schema else found.formats:
         pattern = _all_of(pattern, _formatted({"format": other}, other, None, pointer, notes))
     pattern = _without(pattern, found, pointer, notes)
     if most is None and pattern is None and limits.string_length is not None:
