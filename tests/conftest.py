@@ -37,7 +37,7 @@ _CORPUS = [
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """Put the package's logger back: a handler outlives the stream of the test that asked for it."""
+    """Put the package's logger back: a handler outlives the stream of the test that made it."""
     logger = logging.getLogger("typedllm")
     handlers, level = list(logger.handlers), logger.level
     yield

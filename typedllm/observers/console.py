@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from typedllm._terminal import printable
-from typedllm.engines.base import Engine
+from typedllm.engines.base import Engine, model_name
 from typedllm.errors import EngineError, TypedLLMError, UsageError
 from typedllm.observers.observed import LOGGER, OnReply
 from typedllm.observers.redaction import Redaction
@@ -42,7 +42,7 @@ class LoggingObserver:
         """
 
         def on_reply(reply: Reply, seconds: float) -> None:
-            name = _name(engine)
+            name = model_name(engine)
             if isinstance(reply, Failure):
                 told = self._shown(_told(reply.error))
                 LOGGER.warning("%s failed after %.2f s: %s", name, seconds, told)
@@ -109,11 +109,6 @@ def _number(level: str | int) -> int:
     if isinstance(given, int) and not isinstance(given, bool):
         return given
     raise UsageError(f"level: expected one of {', '.join(known)}, or a number, got {given!r:.40}")
-
-
-def _name(engine: Engine) -> str:
-    name, model = engine.traits.name, engine.model
-    return name if model == name else f"{name}:{model}"
 
 
 def _told(error: TypedLLMError) -> str:
