@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from vllm_timing import MAX_TOKENS, TINY, Timed, texts_of, timed
 
 from typedllm import LLM, Sampling
+from typedllm.engines.server_commands import server_command
 from typedllm.engines.servers import start_server
 
 IN_FLIGHT: Final = 256
@@ -103,7 +104,8 @@ def main() -> None:
         prompts = [llm.render(text, Person) for text in texts]
     chats = [[{"role": m.role, "content": m.text} for m in prompt.messages] for prompt in prompts]
     extra = ["--dtype", "float32", "--max-num-seqs", str(IN_FLIGHT)]
-    with start_server(options.model, guided=options.guided, extra=extra) as server:
+    command = server_command(options.model, guided=options.guided, extra=extra)
+    with start_server(command) as server:
         found = {"instructor": by_instructor(server.url, server.model, chats)}
         found["typedllm"] = by_typedllm(server.url, server.model, texts)
         again = by_typedllm(server.url, server.model, texts)

@@ -24,6 +24,7 @@ from end_to_end import random_weights
 from vllm_engine import engine_args
 
 from typedllm import LLM, Result, Sampling, explain, parse
+from typedllm.engines.server_commands import server_command
 from typedllm.engines.servers import start_server
 from typedllm.engines.vllm import VllmEngine
 from typedllm.engines.vllm_start import arguments
@@ -136,7 +137,7 @@ def main() -> None:
 def served(folder: Path, rows: int, guided: bool, foreign: str | None) -> None:
     """Over HTTP, on a server that is started for it."""
     extra = ["--dtype", "float32", "--max-num-seqs", "256"]
-    with start_server(str(folder), guided=guided, extra=extra) as server:
+    with start_server(server_command(str(folder), guided=guided, extra=extra)) as server:
         if foreign is not None:
             with openai.OpenAI(base_url=server.url, api_key="none") as client:
                 client.completions.create(

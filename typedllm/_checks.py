@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
 from typedllm.errors import UsageError
 
-__all__ = ["check_kind", "check_number", "check_text"]
+__all__ = ["check_extra", "check_kind", "check_number", "check_text", "nearest"]
 
 
 def check_kind(place: str, value: object, kind: type) -> None:
@@ -61,6 +63,42 @@ def check_number(
     end = "" if most == math.inf else f" up to {most}"
     what = f"{'whole ' if whole else ''}number {start}{end}{', or None' if or_none else ''}"
     raise UsageError(f"{place}: expected a {what}, got {_told(value)}")
+
+
+def check_extra(
+    names: Iterable[str], *, ours: Collection[str], known: Collection[str], whose: str
+) -> None:
+    """Check the names of `Sampling.extra` for an engine that passes them on.
+
+    Args:
+        names: what was given.
+        ours: those that typedllm sets itself.
+        known: those that there are; empty where nobody tells.
+        whose: who knows them, such as `the vLLM server`.
+
+    Raises:
+        UsageError: for the first that cannot be passed on, with the nearest that can.
+    """
+    for name in names:
+        if name in ours:
+            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
+        if known and name not in known:
+            hint = nearest(name, known)
+            raise UsageError(f"Sampling.extra: {whose} has no option {name!r}{hint}")
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Say which of some known words another one may have been meant for.
+
+    Args:
+        word: what was given.
+        known: the words.
+
+    Returns:
+        Words for the end of a message, such as ` (did you mean 'top_k'?)`; empty for none.
+    """
+    near = get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def check_text(place: str, value: object) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from tests.processes import left_of
 from typedllm.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,17 +73,6 @@ def server_of(process: subprocess.Popen[str]) -> int:
     (child,) = psutil.Process(process.pid).children()
     assert os.getsid(child.pid) == child.pid
     return child.pid
-
-
-def left_of(session: int) -> list[str]:
-    found: list[str] = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session:
-                found.append(process.name())
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
-    return found
 
 
 def test_a_dry_run_is_a_line_for_a_shell() -> None:

@@ -20,9 +20,11 @@ import psutil
 import pytest
 
 from tests.engines.contract import COLOUR, ORDER, EngineContract, MakeEngine, ask, complete
+from tests.processes import left_of
 from tests.vllm.conftest import TINY
 from typedllm import LLM, EngineError, Lark, PromptTooLong, Sampling, UnsupportedConstraint
 from typedllm.engines.openai_client import OpenAIClient
+from typedllm.engines.server_commands import server_command
 from typedllm.engines.servers import Server, start_server
 from typedllm.errors import UsageError
 from typedllm.records import Completion, Failure
@@ -55,7 +57,8 @@ class TestDefaultServer(EngineContract):
     @classmethod
     def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         log = tmp_path_factory.mktemp("server") / "log"
-        with start_server(str(TINY), guided=False, extra=ARGUMENTS, log=log) as server:
+        command = server_command(str(TINY), guided=False, extra=ARGUMENTS)
+        with start_server(command, log=log) as server:
             yield server
 
     @pytest.fixture
@@ -133,17 +136,6 @@ class Started:
     url: str
     process: subprocess.Popen[str]
     session: int
-
-
-def left_of(session: int) -> list[str]:
-    found: list[str] = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session:
-                found.append(process.name())
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
-    return found
 
 
 class TestStartedServer:

@@ -66,8 +66,4 @@ def _draw(plan: Plan) -> None:
         console.print(table)
     lines = [f"engine: {plan.engine}", *(f"limit: {limit}" for limit in plan.limits)]
     lines.append("valid by construction" if plan.guaranteed else "validated after decoding")
-    if plan.ending is not None:
-        lines.append(f"ending: {plan.ending_told}")
-    if not plan.scores:
-        lines.append("distributions: none, this engine scores no labels")
-    console.print(Text("\n".join(lines)))
+    console.print(Text("\n".join([*lines, *plan.last_lines])))

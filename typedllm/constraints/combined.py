@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from typedllm.constraints.plan import Notes
 from typedllm.constraints.references import References
-from typedllm.spec.keywords import ANNOTATIONS, HOMES, TYPED, subschemas
+from typedllm.spec.dialects import URIS
+from typedllm.spec.keywords import ANNOTATIONS, HOMES, TYPED, subschemas, walk
+from typedllm.spec.validators import validator_of
 
 Schema = Mapping[str, Any]
 
@@ -31,6 +33,44 @@ def assertions(schema: Schema) -> list[str]:
         schema: the schema.
     """
     return [word for word in schema if word in ASSERTING]
+
+
+def note_the_rest(schema: Schema, notes: Notes) -> None:
+    """Note what becomes of the keywords that nothing has been noted of.
+
+    Args:
+        schema: the author's.
+        notes: of all that has been held, rewritten and left to be checked.
+    """
+    for pointer, part in walk(schema):
+        for word in part:
+            if word in ANNOTATIONS or word not in ASSERTING:
+                notes.annotation(pointer, word, "" if word in ANNOTATIONS else "no known keyword")
+            elif not notes.has(pointer, word):
+                other = "as $ref" if notes.has(pointer, "$ref") else "no value reaches it"
+                notes.rewritten(pointer, word, other)
+
+
+def enumerated(schema: Schema, base: str, pointer: str, draft: int, notes: Notes) -> list[Any]:
+    """The values of an enumeration that are valid for what stands beside it.
+
+    Args:
+        schema: with the keyword `base`.
+        base: `enum` or `const`.
+        pointer: of the schema.
+        draft: of JSON Schema.
+        notes: takes what becomes of the other keywords.
+    """
+    values: list[Any] = list(schema["enum"]) if base == "enum" else [schema["const"]]
+    rest = {k: v for k, v in schema.items() if k not in ANNOTATIONS and k != base}
+    if '"$ref"' in json.dumps(rest):  # which only the whole schema can resolve
+        for keyword in rest:
+            notes.checked(pointer, keyword, f"stands beside {base}")
+    elif rest:
+        validator = validator_of({**rest, "$schema": URIS[draft]})
+        values = [value for value in values if validator.is_valid(value)]
+        notes.held(pointer, rest)
+    return values
 
 
 def combines(schema: Schema, words: Sequence[str], references: References) -> bool:

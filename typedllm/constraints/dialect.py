@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
-from typedllm.constraints.combined import ASSERTING
+from typedllm.constraints.combined import ASSERTING, note_the_rest
 from typedllm.constraints.conflicts import conflicts
 from typedllm.constraints.plan import Notes, Part, Plan
 from typedllm.constraints.strict import Normal, Unsaid, normal_form
@@ -232,13 +232,7 @@ def _of_schema(
         normal = normal_form(schema, limits, notes, rules)
     except Unsaid as unsaid:
         return _open(schema, unsaid, engine)
-    for pointer, part in walk(schema):
-        for word in part:
-            if word in ANNOTATIONS or word not in ASSERTING:
-                notes.annotation(pointer, word, "" if word in ANNOTATIONS else "no known keyword")
-            elif not notes.has(pointer, word):
-                other = "as $ref" if notes.has(pointer, "$ref") else "no value reaches it"
-                notes.rewritten(pointer, word, other)
+    note_the_rest(schema, notes)
     written = strict_schema(normal, rules)
     wrapped = written.get("type") != "object"
     if wrapped:

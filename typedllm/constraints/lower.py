@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from typedllm.constraints.algebra import Algebra
-from typedllm.constraints.combined import ASSERTING, assertions, combines, transfer
+from typedllm.constraints.combined import (
+    assertions,
+    combines,
+    enumerated,
+    note_the_rest,
+    transfer,
+)
 from typedllm.constraints.containers import array
 from typedllm.constraints.identifiers import localized
 from typedllm.constraints.objects import object_node
@@ -18,9 +24,8 @@ from typedllm.constraints.references import References
 from typedllm.constraints.scalars import facets, number, string
 from typedllm.grammar.tree import Array, Literals, Member, Node, Object, OneOf, Text
 from typedllm.records import Limits
-from typedllm.spec.dialects import URIS, dialect_of
-from typedllm.spec.keywords import ANNOTATIONS, BY_TYPE, TYPED, implied, walk
-from typedllm.spec.validators import validator_of
+from typedllm.spec.dialects import dialect_of
+from typedllm.spec.keywords import BY_TYPE, TYPED, implied
 
 Schema = Mapping[str, Any]
 
@@ -43,13 +48,7 @@ def lower(schema: Mapping[str, Any], limits: Limits, notes: Notes) -> Node | Non
     draft = dialect_of(schema)
     root = localized(schema, draft)
     found = _Lowering(root, draft, limits, notes).node(root, "#", 0)
-    for pointer, part in walk(schema):
-        for word in part:
-            if word in ANNOTATIONS or word not in ASSERTING:
-                notes.annotation(pointer, word, "" if word in ANNOTATIONS else "no known keyword")
-            elif not notes.has(pointer, word):
-                other = "as $ref" if notes.has(pointer, "$ref") else "no value reaches it"
-                notes.rewritten(pointer, word, other)
+    note_the_rest(schema, notes)
     return found
 
 
@@ -184,15 +183,7 @@ class _Lowering:
         return self._known[key]
 
     def _values(self, schema: Schema, base: str, pointer: str) -> Node | None:
-        values: Sequence[object] = schema["enum"] if base == "enum" else [schema["const"]]
-        rest = {k: v for k, v in schema.items() if k not in ANNOTATIONS and k != base}
-        if '"$ref"' in json.dumps(rest):  # which only the whole schema can resolve
-            for keyword in rest:
-                self._notes.checked(pointer, keyword, f"stands beside {base}")
-        elif rest:
-            validator = validator_of({**rest, "$schema": URIS[self._draft]})
-            values = [value for value in values if validator.is_valid(value)]
-            self._notes.held(pointer, rest)
+        values = enumerated(schema, base, pointer, self._draft, self._notes)
         if not values:
             self._notes.rule_out(pointer, f"no value of {base} is valid")
         plain = tuple(_json(value) for value in values if not isinstance(value, list | dict))

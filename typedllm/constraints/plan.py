@@ -66,11 +66,16 @@ class Plan:
         return tuple(part for part in self.parts if part.status != "annotation" or part.reason)
 
     @property
-    def ending_told(self) -> str:
-        """How an answer that grows too long ends, in words; empty for plain text."""
-        if self.fits_bytes is not None:  # a token may be as little as a byte
-            return f"{self.ending} (always within {self.fits_bytes:,} tokens)"
-        return self.ending or ""
+    def last_lines(self) -> list[str]:
+        """How an answer that grows too long ends, and what the engine cannot tell of it."""
+        lines: list[str] = []
+        if self.ending is not None:
+            fits = self.fits_bytes  # a token may be as little as a byte
+            within = "" if fits is None else f" (always within {fits:,} tokens)"
+            lines.append(f"ending: {self.ending}{within}")
+        if not self.scores:
+            lines.append("distributions: none, this engine scores no labels")
+        return lines
 
     def __str__(self) -> str:
         asserting = [part for part in self.parts if part.status != "annotation"]
@@ -80,11 +85,7 @@ class Plan:
             found = [part for part in self.told if part.status == status]
             lines += [f"{status}: {p.pointer} {p.keyword}: {p.reason}" for p in found]
         lines += [f"limit: {limit}" for limit in self.limits]
-        if self.ending is not None:
-            lines.append(f"ending: {self.ending_told}")
-        if not self.scores:
-            lines.append("distributions: none, this engine scores no labels")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.last_lines])
 
 
 class Notes:

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from typedllm.constraints.algebra import Algebra
-from typedllm.constraints.combined import assertions, combines, transfer
+from typedllm.constraints.combined import assertions, combines, enumerated, transfer
 from typedllm.constraints.identifiers import localized
 from typedllm.constraints.plan import Notes
 from typedllm.constraints.references import References
 from typedllm.constraints.strict_facets import SchemaRules, facets
 from typedllm.records import Limits
-from typedllm.spec.dialects import URIS, dialect_of
-from typedllm.spec.keywords import ANNOTATIONS, BY_TYPE, TYPED, escape, implied
-from typedllm.spec.validators import validator_of
+from typedllm.spec.dialects import dialect_of
+from typedllm.spec.keywords import BY_TYPE, TYPED, escape, implied
 
 __all__ = ["Normal", "Unsaid", "normal_form"]
 
@@ -195,15 +194,7 @@ class _Normalizing:
         return _either(made, pointer, base)
 
     def _values(self, schema: Schema, base: str, pointer: str) -> dict[str, Any]:
-        values: list[Any] = list(schema["enum"]) if base == "enum" else [schema["const"]]
-        rest = {k: v for k, v in schema.items() if k not in ANNOTATIONS and k != base}
-        if '"$ref"' in json.dumps(rest):  # which only the whole schema can resolve
-            for keyword in rest:
-                self._notes.checked(pointer, keyword, f"stands beside {base}")
-        elif rest:
-            validator = validator_of({**rest, "$schema": URIS[self._draft]})
-            values = [value for value in values if validator.is_valid(value)]
-            self._notes.held(pointer, rest)
+        values = enumerated(schema, base, pointer, self._draft, self._notes)
         if not values or any(isinstance(value, list | dict) for value in values):
             raise Unsaid(pointer, base, "its values are lists or objects")
         return {"enum": values}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
 from typedllm.engines.dialects import DIALECTS, Dialect, traits_for
+from typedllm.engines.grammar_texts import FirstUse
 from typedllm.engines.openai_client import OpenAIClient
-from typedllm.engines.openai_requests import completion_of, grammar_of, request_of
+from typedllm.engines.openai_requests import completion_of, request_of
 from typedllm.errors import EngineError, TypedLLMError, UsageError
-from typedllm.records import Failure, Grammar, Reply, Request
+from typedllm.records import Failure, Reply, Request
 from typedllm.settings import provider_key
 
 __all__ = ["OpenAIEngine", "open_azure", "open_server"]
 
 _IN_FLIGHT: Final = 64
-_KNOWN: Final = 128  # grammars
 
 
 class OpenAIEngine:
@@ -37,7 +37,7 @@ class OpenAIEngine:
         self.model = model
         self.capacity = _IN_FLIGHT
         self.traits = traits_for(dialect, model)
-        self._known: set[Grammar] = set()
+        self._first_use = FirstUse()
         self._closed = False
 
     async def send(self, request: Request) -> Reply:
@@ -49,15 +49,10 @@ class OpenAIEngine:
         if self._closed:
             message = f"the {self._dialect.name} engine is closed; make a new one"
             return Failure(error=EngineError(message))
-        constraint = request.constraint
         try:
-            if isinstance(constraint, Grammar) and constraint not in self._known:
-                # which takes long for some, and holds nobody up in a thread of its own
-                await asyncio.to_thread(grammar_of, constraint, self._dialect)
-                if len(self._known) >= _KNOWN:
-                    self._known.clear()
-                self._known.add(constraint)
-            path, body = request_of(request, self.model, self._dialect)
+            make = partial(request_of, request, self.model, self._dialect)
+            await self._first_use.of(request.constraint, make)
+            path, body = make()
             answer = await self._client.post(path, body)
         except TypedLLMError as error:
             return Failure(error=error)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from typedllm._checks import check_text
+from typedllm._checks import check_extra, check_text
 from typedllm.constraints.dialect import Lowered
-from typedllm.constraints.ebnf import print_ebnf
 from typedllm.engines.dialects import Dialect
+from typedllm.engines.grammar_texts import printed
+from typedllm.engines.openai_protocol import messages_of, tokens_of_text, tokens_told
 from typedllm.errors import EngineError, UnsupportedConstraint, UsageError
-from typedllm.grammar.complexity import TooComplex
 from typedllm.records import (
     Completion,
     Constraint,
@@ -26,7 +26,7 @@ from typedllm.records import (
     Usage,
 )
 
-__all__ = ["completion_of", "grammar_of", "request_of"]
+__all__ = ["completion_of", "request_of"]
 
 _NAME: Final = "answer"  # of the schema
 _OURS: Final = frozenset(
@@ -82,9 +82,7 @@ def request_of(request: Request, model: str, dialect: Dialect) -> tuple[str, dic
         body |= _constrained(request.constraint, dialect, chat)
     if dialect.logprobs:
         body["logprobs"] = True if chat else 1
-    for name in request.sampling.extra:
-        if name in _OURS:
-            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
+    check_extra(request.sampling.extra, ours=_OURS, known=(), whose=dialect.name)
     return "/chat/completions" if chat else "/completions", _joined(body, request.sampling.extra)
 
 
@@ -111,11 +109,7 @@ def _sampled(request: Request, dialect: Dialect, chat: bool) -> dict[str, Any]:
 
 
 def _messages(request: Request, dialect: Dialect) -> list[dict[str, str]]:
-    messages = [
-        {"role": part.role, "content": part.text}
-        for part in request.prompt
-        if isinstance(part, Message)
-    ]
+    messages = messages_of(request)
     constraint = request.constraint
     if not (isinstance(constraint, Lowered) and _in_prompt(dialect, constraint)):
         return messages
@@ -134,7 +128,7 @@ def _in_prompt(dialect: Dialect, constraint: Lowered) -> bool:
 def _constrained(constraint: Constraint, dialect: Dialect, chat: bool) -> dict[str, Any]:
     """The fields that say what the answer must match."""
     if isinstance(constraint, Grammar) and dialect.sends not in ("json_schema", "json_object"):
-        text = grammar_of(constraint, dialect)
+        text = printed(constraint, dialect.name)
         if dialect.sends == "ebnf format":
             return {"response_format": {"type": "ebnf", "ebnf": text}}
         return {dialect.sends: text}
@@ -153,24 +147,6 @@ def _constrained(constraint: Constraint, dialect: Dialect, chat: bool) -> dict[s
     if dialect.rules == "asked":  # else it may choose a provider that ignores the format
         body["provider"] = {"require_parameters": True}
     return body
-
-
-def grammar_of(constraint: Grammar, dialect: Dialect) -> str:
-    """Print a grammar as the server takes it.
-
-    Args:
-        constraint: the grammar.
-        dialect: the server.
-
-    Raises:
-        UnsupportedConstraint: when it is too large for that.
-    """
-    try:
-        return print_ebnf(constraint.root)
-    except TooComplex as error:
-        raise UnsupportedConstraint(
-            f"the output type is too large for {dialect.name}: {error}; bound its strings and lists"
-        ) from error
 
 
 def completion_of(answer: Any, server: str) -> Reply:
@@ -200,6 +176,7 @@ def _reply(answer: Mapping[str, Any], server: str) -> Reply:
     refusal: str | None = message.get("refusal") or None
     text = refusal or _called(message) or _text(message.get("content"))
     reason = "refusal" if refusal else _ENDS[cast(str, ended)]
+    tokens = tokens_of_text(tokens_told(choice.get("logprobs") or {}), text.encode())
     counted: Mapping[str, Any] = answer.get("usage") or {}
     thought = message.get("reasoning_content") or message.get("reasoning")
     return Completion(
@@ -209,7 +186,7 @@ def _reply(answer: Mapping[str, Any], server: str) -> Reply:
             input_tokens=int(counted.get("prompt_tokens") or 0),
             output_tokens=int(counted.get("completion_tokens") or 0),
         ),
-        tokens=_tokens(choice.get("logprobs") or {}, text.encode()),
+        tokens=tuple(Token(each.text, each.logprob) for each in tokens) if tokens else None,
         reasoning=thought if isinstance(thought, str) else None,
     )
 
@@ -236,20 +213,3 @@ def _text(content: object) -> str:
     if not isinstance(content, str):
         raise TypeError(f"content is a {type(content).__name__}")
     return content
-
-
-def _tokens(logprobs: Mapping[str, Any], text: bytes) -> tuple[Token, ...] | None:
-    """The tokens that make up the text, in the form of either endpoint; None where they do not."""
-    told: list[Token] = []
-    if "content" in logprobs:
-        for each in logprobs["content"] or ():
-            own = each.get("bytes")
-            piece = each["token"].encode() if own is None else bytes(own)
-            told.append(Token(piece, min(float(each["logprob"]), 0.0)))
-    else:
-        pairs = zip(logprobs.get("tokens") or (), logprobs.get("token_logprobs") or (), strict=True)
-        told += [Token(token.encode(), min(float(logprob), 0.0)) for token, logprob in pairs]
-    for found in (told, told[:-1]):  # the last one may be what ended it
-        if found and b"".join(token.text for token in found) == text:
-            return tuple(found)
-    return None

@@ -16,19 +16,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
 
 from typedllm._checks import check_number
 from typedllm._terminal import printable
-from typedllm.engines.server_commands import (
-    ServerCommand,
-    ServerType,
-    bound_port,
-    server_command,
-)
+from typedllm.engines.server_commands import ServerCommand, bound_port
 from typedllm.errors import EngineError, MissingDependency, UsageError
 
 __all__ = ["Server", "start_server"]
@@ -203,47 +197,19 @@ class Server:
 
 
 def start_server(
-    model: str,
-    server_type: ServerType = "vllm",
-    *,
-    gpus: int = 1,
-    nodes: int = 1,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    guided: bool = True,
-    extra: Sequence[str] = (),
-    timeout_s: float = 600.0,
-    log: Path | None = None,
+    command: ServerCommand, *, timeout_s: float = 600.0, log: Path | None = None
 ) -> Server:
     """Start a model server and wait until it answers; use it in a `with`, which ends it.
 
     Args:
-        model: as for `server_command`, like all that is not named here.
-        server_type: which server.
-        gpus: GPUs in each node.
-        nodes: machines.
-        host: the address to listen on.
-        port: the port to listen on; None or 0 for a free one.
-        guided: whether guided answers are to be compact and sure to end.
-        extra: further arguments of the server's own.
+        command: how, as `server_command` makes it.
         timeout_s: seconds to wait for it at most.
         log: the file for what it prints, written anew; None for one in a temporary folder.
 
     Raises:
-        UsageError: for values that cannot be, a port that is taken, or a server that is not
-            installed.
+        UsageError: when the port is taken, or the server is not installed.
         EngineError: when it ends before it is ready, or takes too long; with the end of its log.
     """
-    command = server_command(
-        model,
-        server_type,
-        gpus=gpus,
-        nodes=nodes,
-        host=host,
-        port=port,
-        guided=guided,
-        extra=extra,
-    )
     server = Server(command, log=log)
     server.wait_until_ready(timeout_s)
     return server

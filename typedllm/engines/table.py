@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
+from typedllm._checks import nearest
 from typedllm.engines.base import Engine
 from typedllm.engines.dialects import DIALECTS, traits_for
 from typedllm.engines.scripted import TRAITS as SCRIPTED
@@ -174,7 +174,7 @@ def engine_row(name: str) -> EngineRow:
     if point is None:
         known = engine_names()
         raise UsageError(
-            f"no engine is called {name!r}{_nearest(name, known)}; the engines are "
+            f"no engine is called {name!r}{nearest(name, known)}; the engines are "
             f"{', '.join(known)}, and a model is written engine:model"
         )
     row = point.load()
@@ -218,11 +218,6 @@ def open_engine(model: str, options: Mapping[str, Any]) -> Engine:
         if option not in takes and not takes_any:
             has = f"its options are {', '.join(takes)}" if takes else "it takes none"
             raise UsageError(
-                f"engine {name} takes no option {option!r}{_nearest(option, takes)}; {has}"
+                f"engine {name} takes no option {option!r}{nearest(option, takes)}; {has}"
             )
     return row.open(rest, **given)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import accumulate
 from typing import Any, Final
 
-from typedllm._checks import check_text
+from typedllm._checks import check_extra, check_text
+from typedllm.engines.grammar_texts import printed
+from typedllm.engines.openai_protocol import tokens_of_text, tokens_told
 from typedllm.engines.replay import Chosen, guided_completion
 from typedllm.engines.row import DEFAULT_TOKENS
-from typedllm.engines.vllm_options import landing_options, printed
+from typedllm.engines.vllm_options import landing_options
 from typedllm.errors import EngineError, UsageError
 from typedllm.grammar.closing import shortest
 from typedllm.grammar.expression import expression
 from typedllm.records import Completion, Failure, Grammar, Message, Reply, Request, Token, Usage
 
-__all__ = ["Asked", "body_of", "completion_of", "messages_of"]
+__all__ = ["Asked", "body_of", "completion_of"]
 
 _NEUTRAL: Final = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _OURS: Final = frozenset(
@@ -96,7 +97,9 @@ def body_of(request: Request, asked: Asked) -> dict[str, Any]:
     if constraint is None:
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
     else:
-        body["structured_outputs"] = {"grammar": printed(constraint, asked.guidance)}
+        body["structured_outputs"] = {
+            "grammar": printed(constraint, "a vLLM server at its defaults", lark=asked.guidance)
+        }
         if asked.lands and isinstance(constraint, Grammar):
             options = dict(landing_options(expression(constraint.root)))
             body |= {"top_logprobs": 2} if chat else {}  # it counts the chosen one
@@ -107,13 +110,7 @@ def _further(extra: Mapping[str, Any], asked: Asked, options: dict[str, Any]) ->
     """The caller's own options, with those of our logits processor."""
     further = dict(extra)
     options = {**further.pop("vllm_xargs", {}), **options}
-    for name in further:
-        if name in _OURS:
-            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
-        if asked.fields and name not in asked.fields:
-            near = get_close_matches(name, asked.fields, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise UsageError(f"Sampling.extra: the vLLM server has no option {name!r}{hint}")
+    check_extra(further, ours=_OURS, known=asked.fields, whose="the vLLM server")
     return {**further, "vllm_xargs": options} if options else further
 
 
@@ -124,15 +121,6 @@ def _budget(request: Request) -> int:
     constraint = request.constraint
     least = shortest(expression(constraint.root)) if isinstance(constraint, Grammar) else None
     return max(DEFAULT_TOKENS, len(least or b""))
-
-
-def messages_of(request: Request) -> list[dict[str, str]]:
-    """The messages of a request as the server takes them."""
-    return [
-        {"role": part.role, "content": part.text}
-        for part in request.prompt
-        if isinstance(part, Message)
-    ]
 
 
 def completion_of(answer: Any, requests: Sequence[Request], asked: Asked) -> list[Reply]:
@@ -168,7 +156,7 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
     message: Mapping[str, Any] = choice.get("message") or {"content": choice.get("text")}
     text: str = message["content"] or ""
     cut = choice["finish_reason"] == "length"
-    told = _told(choice.get("logprobs") or {})
+    told = tokens_told(choice.get("logprobs") or {})
     found = Completion(
         text=text,
         finish_reason="length" if cut else "stop",
@@ -176,7 +164,7 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
         usage=Usage(input_tokens=input_tokens, output_tokens=max(len(told) - (not cut), 0)),
         reasoning=message.get("reasoning"),
     )
-    tokens = _of_text(told, text.encode())
+    tokens = tokens_of_text(told, text.encode())
     if tokens is None:
         return found
     if request.constraint is None:
@@ -197,46 +185,6 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
         input_tokens=input_tokens,
     )
     return replace(made, usage=found.usage, reasoning=found.reasoning)
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    text: bytes
-    logprob: float
-    likeliest: bool
-
-
-def _told(logprobs: Mapping[str, Any]) -> list[_Told]:
-    """What the server says of each token, in the form of either endpoint."""
-    if "content" in logprobs:
-        found: list[Mapping[str, Any]] = logprobs["content"] or []
-        return [
-            _Told(
-                bytes(each.get("bytes") or ()),
-                min(each["logprob"], 0.0),
-                all(other["logprob"] <= each["logprob"] for other in each["top_logprobs"]),
-            )
-            for each in found
-        ]
-    likely: list[Mapping[str, float]] = logprobs.get("top_logprobs") or []
-    return [
-        _Told(token.encode(), min(logprob, 0.0), max(top.values()) <= top[token])
-        for token, logprob, top in zip(
-            logprobs.get("tokens", ()), logprobs.get("token_logprobs", ()), likely, strict=True
-        )
-    ]
-
-
-def _of_text(told: Sequence[_Told], text: bytes) -> Sequence[_Told] | None:
-    """The tokens that make up the text: all, or those before the end, or after the reasoning."""
-    for stop in (len(told), len(told) - 1):
-        size, start = 0, stop
-        while start > 0 and size < len(text):
-            start -= 1
-            size += len(told[start].text)
-        if b"".join(each.text for each in told[start : max(stop, 0)]) == text:
-            return told[start:stop]
-    return None
 
 
 def _shares(total: int, weights: Sequence[int]) -> list[int]:

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from typedllm._checks import check_extra
 from typedllm._require import require
 from typedllm.engines.encode import PromptEncoder
+from typedllm.engines.grammar_texts import printed
 from typedllm.engines.guide import Vocabulary
 from typedllm.engines.replay import Chosen, guided_completion
 from typedllm.engines.row import Row, decoded
 from typedllm.engines.scoring import Scoring, fitted_temperature
-from typedllm.engines.vllm_options import PROCESSOR, printed
+from typedllm.engines.vllm_options import PROCESSOR
 from typedllm.engines.vllm_reasoning import Reasoning
 from typedllm.engines.worker import Job
-from typedllm.errors import EngineError, UsageError
+from typedllm.errors import EngineError
 from typedllm.records import (
     Completion,
     Failure,
@@ -238,17 +239,14 @@ def sampling_params(
         UsageError: for an option that vLLM does not have.
     """
     sampling, options = request.sampling, dict(request.sampling.extra)
-    for name in options:
-        if name in _OURS:
-            raise UsageError(f"Sampling.extra: {name!r} is for typedllm to say")
-        if name not in SamplingParams.__struct_fields__:
-            near = get_close_matches(name, SamplingParams.__struct_fields__, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise UsageError(f"Sampling.extra: vLLM's SamplingParams has no {name!r}{hint}")
+    known = SamplingParams.__struct_fields__
+    check_extra(options, ours=_OURS, known=known, whose="vLLM's SamplingParams")
     extra = {**(options.pop("extra_args", None) or {}), **extra}
     outputs = None
     if request.constraint is not None:
-        outputs = StructuredOutputsParams(grammar=printed(request.constraint, guidance))
+        outputs = StructuredOutputsParams(
+            grammar=printed(request.constraint, "a vLLM at its defaults", lark=guidance)
+        )
     stops = outputs is None and bool(sampling.stop)  # a constraint says itself where its text ends
     return SamplingParams(
         temperature=sampling.temperature or 0.0,

@@ -10,22 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from typedllm import _bridge
+from typedllm.engines.grammar_texts import FirstUse
 from typedllm.engines.openai_client import OpenAIClient
+from typedllm.engines.openai_protocol import messages_of
 from typedllm.engines.scoring import scored
 from typedllm.engines.vllm_options import PROBE, PROBED, check_version
-from typedllm.engines.vllm_requests import Asked, body_of, completion_of, messages_of
+from typedllm.engines.vllm_requests import Asked, body_of, completion_of
 from typedllm.errors import EngineError, TypedLLMError, UsageError
-from typedllm.records import Constraint, Failure, Grammar, Lark, Message, Reply, Request, Traits
+from typedllm.records import Failure, Grammar, Lark, Message, Reply, Request, Traits
 
 __all__ = ["VllmServerEngine"]
 
 _TOGETHER: Final = 16  # prompts in one request
 _LABELS: Final = 64  # label prompts in one request
+_KEPT_LABELS: Final = 4096
 _IN_FLIGHT: Final = 512
-_KNOWN: Final = 128  # constraints
 _MEETING_S: Final = 30
 _LONG: Final = 1 << 30  # tokens of a context that is not told, as of a LoRA adapter
 
@@ -79,10 +82,10 @@ class VllmServerEngine:
             fields=met.fields,
         )
         self._batches = True  # whether the server takes several chats in one request
-        self._known: set[Constraint] = set()  # whose text has been printed
+        self._first_use = FirstUse()
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._label_ids: dict[str, list[int]] = {}
+        self._labels: dict[str, list[int]] = {}  # token ids of each
         self._closed = False
 
     async def send(self, request: Request) -> Reply:
@@ -97,12 +100,7 @@ class VllmServerEngine:
         try:
             if request.labels:
                 return await self._score(request)
-            if request.constraint is not None and request.constraint not in self._known:
-                # which takes long for some, and holds nobody up in a thread of its own
-                await asyncio.to_thread(body_of, request, self._asked)
-                if len(self._known) >= _KNOWN:
-                    self._known.clear()
-                self._known.add(request.constraint)
+            await self._first_use.of(request.constraint, partial(body_of, request, self._asked))
             body = body_of(request, self._asked)
         except TypedLLMError as error:
             return Failure(error=error)
@@ -182,49 +180,66 @@ class VllmServerEngine:
         return [reply for replies in alone for reply in replies]
 
     async def _score(self, request: Request) -> Reply:
-        feed = await self._tokens_of(request)
-        labels = [await self._tokens_of_text(text) for text in request.labels]
-        scores: list[float] = []
-        for start in range(0, len(labels), _LABELS):
-            part = labels[start : start + _LABELS]
-            body = {
-                "model": self.model,
-                "prompt": [[*feed, *label] for label in part],
-                "max_tokens": 1,
-                "prompt_logprobs": 0,
-            }
-            answer = await self._client.post("/completions", body)
-            for choice, label in zip(_in_order(answer), part, strict=True):
-                told = choice["prompt_logprobs"][-len(label) :]
-                found = [place[str(id)]["logprob"] for place, id in zip(told, label, strict=True)]
-                scores.append(sum(found))
+        try:
+            feed = await self._tokens_of(request)
+            labels = [await self._label(text) for text in request.labels]
+            scores: list[float] = []
+            for start in range(0, len(labels), _LABELS):
+                scores += await self._scores(feed, labels[start : start + _LABELS])
+        except (KeyError, TypeError, ValueError) as error:
+            failure = EngineError(f"what came is no answer of a vLLM server: {error!r}")
+            failure.__cause__ = error
+            return Failure(error=failure)
         return scored(labels, scores, input_tokens=len(feed), temperature=1.0)
+
+    async def _scores(self, feed: list[int], labels: Sequence[list[int]]) -> list[float]:
+        body = {
+            "model": self.model,
+            "prompt": [[*feed, *label] for label in labels],
+            "max_tokens": 1,
+            "prompt_logprobs": 0,
+        }
+        answer = await self._client.post("/completions", body)
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        return [
+            sum(
+                place[str(token)]["logprob"]
+                for place, token in zip(
+                    choice["prompt_logprobs"][-len(label) :], label, strict=True
+                )
+            )
+            for choice, label in zip(choices, labels, strict=True)
+        ]
 
     async def _tokens_of(self, request: Request) -> list[int]:
         if isinstance(request.prompt[0], Message):
             body: dict[str, Any] = {"messages": messages_of(request)}
         else:
             body = {"prompt": "".join(part.text for part in request.prompt)}
-        found = await self._client.post(self._root("/tokenize"), {"model": self.model, **body})
-        begun = await self._tokens_of_text(request.begun) if request.begun else []
-        return [*found["tokens"], *begun]
+        tokens = await self._tokens(body)
+        return [*tokens, *(await self._following(request.begun))] if request.begun else tokens
 
-    async def _tokens_of_text(self, text: str) -> list[int]:
-        """The tokens of a text that follows another one."""
-        ids = self._label_ids.get(text)
+    async def _label(self, text: str) -> list[int]:
+        ids = self._labels.get(text)
         if ids is None:
-            # some vocabularies mark the beginning of a text, which this is not
-            before, both = [
-                (await self._client.post(self._root("/tokenize"), body))["tokens"]
-                for body in (
-                    {"model": self.model, "prompt": each, "add_special_tokens": False}
-                    for each in ("\n", f"\n{text}")
-                )
-            ]
-            if both[: len(before)] != before:
-                raise EngineError(f"the vLLM server's tokenizer joins a line break with {text!r}")
-            ids = self._label_ids[text] = both[len(before) :]
+            if len(self._labels) >= _KEPT_LABELS:
+                self._labels.clear()
+            ids = self._labels[text] = await self._following(text)
         return ids
+
+    async def _following(self, text: str) -> list[int]:
+        """The tokens of a text that follows another one."""
+        # some vocabularies mark the beginning of a text, which this is not
+        plain = {"add_special_tokens": False}
+        before = await self._tokens({"prompt": "\n", **plain})
+        both = await self._tokens({"prompt": f"\n{text}", **plain})
+        if both[: len(before)] != before:
+            raise EngineError(f"the vLLM server's tokenizer joins a line break with {text!r}")
+        return both[len(before) :]
+
+    async def _tokens(self, body: dict[str, Any]) -> list[int]:
+        found = await self._client.post(self._root("/tokenize"), {"model": self.model, **body})
+        return list(found["tokens"])
 
     def _root(self, path: str) -> str:
         return _root(self._client, path)
@@ -304,7 +319,3 @@ async def _lands(client: OpenAIClient, model: str) -> bool:
 
 def _root(client: OpenAIClient, path: str) -> str:
     return client.base_url.removesuffix("/v1") + path
-
-
-def _in_order(answer: Any) -> list[Any]:
-    return sorted(answer["choices"], key=lambda choice: choice["index"])

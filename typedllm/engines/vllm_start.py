@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from typedllm._checks import nearest
 from typedllm._require import require
 from typedllm.engines.vllm_options import PROCESSOR, check_version
 from typedllm.errors import UsageError
@@ -122,11 +122,9 @@ def _check_names(given: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(EngineArgs)]
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise UsageError(
-                f"engine vllm takes no option {name!r}{hint}; its options are the fields of vLLM's"
-                " EngineArgs, and lora"
+                f"engine vllm takes no option {name!r}{nearest(name, known)}; its options are the"
+                " fields of vLLM's EngineArgs, and lora"
             )
 
 
