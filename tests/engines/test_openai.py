@@ -497,5 +497,5 @@ def test_what_is_too_large_or_not_taken_is_found_before_any_call(url: str):
     with opened(url, "llamacpp") as llm:
         error = llm.run("x", Annotated[str, Field(max_length=20_000)]).error
     assert isinstance(error, UnsupportedConstraint)
-    assert "too large for llamacpp" in str(error)
+    assert "llamacpp cannot take the output type: an automaton has more than" in str(error)
     assert Recorder.seen == []
