@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typedllm.client.function import AsyncFunction, Function
     from typedllm.client.llm import LLM, explain
     from typedllm.client.rendering import RenderedPrompt
+    from typedllm.client.stream import StartsAnew
     from typedllm.constraints.plan import Plan
     from typedllm.engines.base import Engine
     from typedllm.engines.scripted import Scripted
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from typedllm.observers.observed import Observer
     from typedllm.observers.tracing import Tracing
     from typedllm.output.parse import parse
+    from typedllm.output.streamed import Item, Partial
+    from typedllm.prices import Price
     from typedllm.prompts.collection import Conversation, PromptCollection, Turn
     from typedllm.prompts.examples import Example, ExamplePool
     from typedllm.prompts.prompt import Prompt
@@ -96,6 +99,10 @@ _HOME = {
     "log_to_console": "observers.console",
     "template": "prompts.templates",
     "Policy": "attempts",
+    "Item": "output.streamed",
+    "Partial": "output.streamed",
+    "Price": "prices",
+    "StartsAnew": "client.stream",
     "Results": "batch.results",
     "LLM": "client.llm",
     "explain": "client.llm",
@@ -151,6 +158,10 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "Result",
     "Results",
     "Usage",
+    "Price",
+    "Partial",
+    "Item",
+    "StartsAnew",
     "Function",
     "AsyncFunction",
     "Chat",

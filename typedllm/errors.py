@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "BudgetTooSmall",
@@ -59,7 +60,18 @@ class Issue:
 
 
 class TypedLLMError(Exception):
-    """The root of all errors of this package."""
+    """The root of all errors of this package; each can be pickled, and copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    kind: type[TypedLLMError], arguments: tuple[Any, ...], state: dict[str, Any]
+) -> TypedLLMError:
+    error = kind.__new__(kind, *arguments)  # without __init__, which wants keywords
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(TypedLLMError):
@@ -139,7 +151,24 @@ class OutputError(TypedLLMError):
 
 
 class Truncated(OutputError):
-    """The answer was cut at `max_tokens`."""
+    """The answer was cut at `max_tokens`.
+
+    Attributes:
+        path: the last value that came, whole or in part, such as `$.items[2].name`; `$` where the
+            text is not JSON.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw: str,
+        partial: object = None,
+        issues: Sequence[Issue] = (),
+        path: str = "$",
+    ) -> None:
+        super().__init__(message, raw=raw, partial=partial, issues=issues)
+        self.path = path
 
 
 class Refused(OutputError):

@@ -12,6 +12,8 @@ from typedllm.grammar.expression import expression
 from typedllm.grammar.regular import derive_all, nullable
 from typedllm.output.confidence import clipped, confidence
 from typedllm.output.parse import Reading, partial, read_answer
+from typedllm.output.spans import spans
+from typedllm.paths import ROOT
 from typedllm.records import Completion, Constraint, Grammar, Result, Usage
 from typedllm.spec.spec import Spec
 
@@ -67,11 +69,15 @@ def _may_go_on(text: str, spec: Spec[Any], constraint: Constraint | None) -> boo
 
 def _truncated(reply: Completion, error: Invalid | None, lowered: Lowered | None) -> Truncated:
     came = partial(reply.text)
+    begun = {path: path for path in spans(reply.text)}
+    if lowered is not None:
+        came, begun = lowered.unwrapped(came), lowered.places(begun)
     return Truncated(
         f"the answer was cut after {reply.usage.output_tokens} tokens; raise max_tokens",
         raw=reply.text,
-        partial=came if lowered is None else lowered.unwrapped(came),
+        partial=came,
         issues=error.issues if error else (),
+        path=next(reversed(begun), ROOT),
     )
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Final
+
 ROOT = "$"
+
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 
 _ESCAPES = str.maketrans(
     {chr(code): f"\\u{code:04x}" for code in range(0x20)}
@@ -25,3 +31,24 @@ def child(path: str, key: str | int) -> str:
     if key.isidentifier():
         return f"{path}.{key}"
     return f"{path}['{key.translate(_ESCAPES)}']"
+
+
+def steps(path: str) -> tuple[str | int, ...] | None:
+    """Return the keys that lead to a value, as `child` was given them; None for what is no path.
+
+    Args:
+        path: such as `$.items[1].sku`.
+    """
+    found: list[str | int] = []
+    at = len(ROOT) if path.startswith(ROOT) else -1
+    while 0 <= at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            return None
+        found.append(int(step[2]) if step[2] else step[1] or _unescaped(step[3]))
+        at = step.end()
+    return None if at < 0 else tuple(found)
+
+
+def _unescaped(name: str) -> str:
+    return json.loads('"' + name.replace("\\'", "'").replace('"', '\\"') + '"')

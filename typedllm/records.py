@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
@@ -15,6 +15,8 @@ T = TypeVar("T")
 Role: TypeAlias = Literal["system", "user", "assistant"]
 FinishReason: TypeAlias = Literal["stop", "length", "landing", "refusal"]
 Ending: TypeAlias = Literal["landing", "fitted", "may be cut"]
+Tell: TypeAlias = Callable[[str], None]
+"""What is called with each piece of an answer's text as it comes, from any thread."""
 
 _MOST_DIGITS = 300  # a float of more than 308 digits before its point is infinite
 
@@ -135,16 +137,40 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """Tokens counted by the engine, over all attempts of a call."""
+    """Tokens counted by the engine, over all attempts of a call.
+
+    Attributes:
+        input_tokens: of the prompts, those that were cached included.
+        output_tokens: of the answers, reasoning included.
+        cached_tokens: those of `input_tokens` that the service read from its cache.
+        cost: US dollars; None where the price is not known.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost=_cost_of(self, other),
         )
+
+
+def _cost_of(one: Usage, other: Usage) -> float | None:
+    """The cost of both; not known where that of either is not, but no tokens cost nothing."""
+    costs = [usage.cost for usage in (one, other) if usage.tokens or usage.cost is not None]
+    if not costs or None in costs:
+        return None
+    return sum(cost for cost in costs if cost is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,6 +249,8 @@ class Request:
         sampling: how tokens are chosen.
         labels: texts of which each is to be scored, in place of an answer.
         begun: the beginning of the answer after which they are scored.
+        tell: is called with each piece of the answer's text, from any thread, by an engine that
+            can; joined they are the text of the `Completion`. None where nobody listens.
     """
 
     prompt: tuple[Message, ...] | tuple[Segment, ...]
@@ -230,6 +258,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     labels: tuple[str, ...] = ()
     begun: str = ""
+    tell: Tell | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from typedllm._checks import check_kind
-from typedllm.attempts import Policy, Task, attempts, classified, drive
+from typedllm.attempts import Listen, Policy, Task, attempts, classified, drive
 from typedllm.batch.results import Results
 from typedllm.batch.run import collect, rows_of
 from typedllm.client.checks import check_options
 from typedllm.client.options import AnyType, BatchOptions, Options
 from typedllm.constraints.compile import compile_spec
-from typedllm.engines.base import Engine
+from typedllm.engines.base import Engine, model_name, provider_of
 from typedllm.errors import UnsupportedConstraint, UsageError
+from typedllm.prices import Prices, price_of
 from typedllm.prompts.prompt import Prompt, Wording, conversation
 from typedllm.prompts.templates import Rendered, template
 from typedllm.records import JsonSchema, Labels, Limits, Result, Sampling
@@ -66,14 +67,17 @@ class Asking:
         """
         return await drive(classified(self.task, self.prompt(asked)))
 
-    async def sent(self, asked: object, prompt: Rendered) -> Result[Any]:
+    async def sent(
+        self, asked: object, prompt: Rendered, listen: Listen | None = None
+    ) -> Result[Any]:
         """Send a prompt that is in words already, and keep with the result what was asked.
 
         Args:
             asked: what it was made of.
             prompt: messages or raw segments.
+            listen: names who hears the pieces of each answer.
         """
-        result = await drive(attempts(self.task, prompt))
+        result = await drive(attempts(self.task, prompt), listen)
         if isinstance(asked, Prompt):
             return replace(result, prompt=asked, metadata=asked.metadata)
         return replace(result, prompt=asked)
@@ -89,6 +93,7 @@ class Standing:
     limits: Limits
     policy: Policy
     timeout_s: float | None
+    prices: Prices
 
     def asking(self, output_type: object, options: Options) -> Asking:
         """Join it with the output type and the keywords of a call.
@@ -113,6 +118,8 @@ class Standing:
                 spec=spec,
                 constraint=compiled.constraint,
                 # what a remote API promises is not ours to promise
+                limits=limits or self.limits,
+                priced=price_of(model_name(engine), provider_of(engine), self.prices),
                 guaranteed=compiled.plan.guaranteed
                 and not isinstance(compiled.constraint, JsonSchema),
                 sampling=sampling or self.sampling,

@@ -30,6 +30,7 @@ from typedllm.engines.table import open_engine, traits_of
 from typedllm.errors import UsageError
 from typedllm.observers.console import LoggingObserver
 from typedllm.observers.observed import Observed, Observer
+from typedllm.prices import Prices, checked_prices
 from typedllm.prompts.collection import Conversation
 from typedllm.prompts.prompt import Input, Wording
 from typedllm.records import Limits, Sampling
@@ -62,6 +63,7 @@ class LLM(Verbs):
         limits: Limits | None = None,
         timeout_s: float | None = None,
         policy: Policy | None = None,
+        prices: Prices | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
         engine_args: Mapping[str, Any] | None = None,
@@ -83,6 +85,8 @@ class LLM(Verbs):
             timeout_s: seconds for each result, waits and repairs included; None is no limit.
             policy: how often to send again, and when; None is the environment's, see
                 `typedllm.settings.retry_settings`.
+            prices: of models, by `engine:model`, for `Usage.cost`; they go before those that are
+                known of a provider's models.
             api_key: for engines that take one.
             base_url: for engines that take one.
             engine_args: further options of the engine, by name.
@@ -110,6 +114,7 @@ class LLM(Verbs):
             limits=limits or Limits(),
             policy=policy or Policy(**retry_settings()),
             timeout_s=timeout_s,
+            prices=checked_prices(prices),
         )
 
     @verb(Options)

@@ -12,7 +12,9 @@ from typedllm.batch.run import complete, rows_of
 from typedllm.client.asking import Asking, Standing, collected
 from typedllm.client.derived import blocking, streaming, unwrapped, verb
 from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
+from typedllm.client.stream import Event, StartsAnew, streamed
 from typedllm.errors import UsageError
+from typedllm.output.streamed import Item, Partial
 from typedllm.prompts.prompt import Input
 from typedllm.records import Result
 
@@ -117,6 +119,46 @@ class Verbs:
             TypedLLMError: whatever went wrong, see `typedllm.errors`.
         """
         return unwrapped(self.arun(prompt, cast(AnyType, output_type), **options))
+
+    @overload
+    def astream(
+        self, prompt: Input, output_type: TypeForm[list[T]], **options: Unpack[Options]
+    ) -> AsyncGenerator[Item[T] | StartsAnew | Result[list[T]], None]: ...
+    @overload
+    def astream(
+        self, prompt: Input, output_type: PlainText = None, **options: Unpack[Options]
+    ) -> AsyncGenerator[Partial | StartsAnew | Result[str], None]: ...
+    @overload
+    def astream(
+        self, prompt: Input, output_type: dict[str, Any], **options: Unpack[Options]
+    ) -> AsyncGenerator[Partial | StartsAnew | Result[dict[str, Any]], None]: ...
+    @overload
+    def astream(
+        self, prompt: Input, output_type: TypeForm[T], **options: Unpack[Options]
+    ) -> AsyncGenerator[Event | Result[T], None]: ...
+    @overload
+    def astream(
+        self, prompt: Input, output_type: Untyped, **options: Unpack[Options]
+    ) -> AsyncGenerator[Event | Result[Any], None]: ...
+    @verb(Options)
+    def astream(
+        self, prompt: Input, output_type: Any = None, **options: Unpack[Options]
+    ) -> AsyncGenerator[Event | Result[Any], None]:
+        """Ask once, and yield what there is of the answer while it comes.
+
+        The arguments are those of `run`.
+
+        Yields:
+            For a list of one kind of item an `Item` for each, whole and validated, as soon as it is
+            complete; else a `Partial` with the plain JSON, or the text, so far. `StartsAnew` where
+            the answer is asked for again, after which nothing counts that came before. Last the
+            `Result`, which is that of `run`.
+
+        Raises:
+            UsageError: as `run` does.
+        """
+        asking = self.asking(output_type, options)
+        return streamed(asking, prompt, asking.prompt(prompt))
 
     @overload
     def abatch(
@@ -245,5 +287,6 @@ class Verbs:
     classify = blocking(aclassify)
     classify_batch = blocking(aclassify_batch)
     call = blocking(acall)
+    stream = streaming(astream)
     batch = blocking(abatch)
     iter_batch = streaming(aiter_batch)

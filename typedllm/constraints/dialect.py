@@ -8,7 +8,8 @@ checked after. `Lowered.reading` undoes it before an answer is read (in `outcome
 
 Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas for the subset
 (as of February 2026: https://jsonschemaprofiles.unitvectorylabs.com/schemas/openai), and for Azure
-https://learn.microsoft.com/azure/ai-services/openai/how-to/structured-outputs.
+https://learn.microsoft.com/azure/ai-services/openai/how-to/structured-outputs; those of other APIs
+stand at their rows of `RULES`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typedllm.constraints.conflicts import conflicts
 from typedllm.constraints.plan import Notes, Part, Plan
 from typedllm.constraints.strict import Normal, Unsaid, normal_form
 from typedllm.constraints.strict_codec import Codec
-from typedllm.constraints.strict_facets import SchemaRules, is_anchored
-from typedllm.constraints.strict_writing import check_size, hinted, strict_schema
+from typedllm.constraints.strict_facets import SchemaRules, is_anchored, note_enumeration
+from typedllm.constraints.strict_writing import check_size, hinted, strict_schema, unions
 from typedllm.errors import SpecError, UsageError
 from typedllm.records import JsonSchema, Limits, Traits
 from typedllm.spec.keywords import ANNOTATIONS, walk
@@ -40,16 +41,15 @@ _BOUNDS: Final = frozenset(
     {"pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
     | {"minItems", "maxItems"}
 )
+_DATES: Final = frozenset({"date-time", "time", "date"})
+_FORMATS: Final = _DATES | {"duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 RULES: Final = {
     rules.name: rules
     for rules in (
         SchemaRules(
             name="openai",
             keywords=_BOUNDS,
-            formats=frozenset(
-                {"date-time", "time", "date", "duration", "email", "hostname"}
-                | {"ipv4", "ipv6", "uuid"}
-            ),
+            formats=_FORMATS,
             properties=5_000,
             depth=10,
             enum_values=1_000,
@@ -64,10 +64,36 @@ RULES: Final = {
             characters=15_000,
             large_enum_characters=7_500,
         ),
+        # https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+        SchemaRules(
+            name="anthropic",
+            keywords=frozenset({"minItems"}),
+            least_items=1,
+            formats=_FORMATS | {"uri"},
+            enum_case=False,
+            recursion=False,
+            unions=16,
+        ),
+        # https://ai.google.dev/api/generate-content#generationconfig, at responseJsonSchema
+        SchemaRules(
+            name="gemini",
+            sent=frozenset({"minimum", "maximum", "minItems", "maxItems"}),
+            formats=_DATES,
+            enum_kinds=frozenset({"string", "integer", "number"}),
+            recursion=False,
+        ),
+        # https://docs.cohere.com/docs/structured-outputs
+        SchemaRules(
+            name="cohere",
+            formats=_DATES | {"uuid"},
+            empty_objects=False,
+        ),
         # Servers of which only the structure is relied on: a converter of theirs may drop a bound,
         # or read it so that the model can no longer write a quote.
         SchemaRules(name="structure"),
         SchemaRules(name="asked", loose="it is up to the provider that is chosen to enforce it"),
+        SchemaRules(name="called", loose="few servers enforce what a function takes"),
+        SchemaRules(name="tool", loose="the arguments of a tool are not enforced"),
         SchemaRules(name="hint", loose="only that the answer is JSON is enforced", in_prompt=True),
     )
 }
@@ -127,6 +153,30 @@ class Lowered(JsonSchema):
             return found[1].strip() if found else text
         return json.dumps(decoded, ensure_ascii=False)
 
+    def decoded(self, value: Any) -> Any:
+        """Return a value as the spec has it.
+
+        Args:
+            value: what the model wrote, or the part of it that came.
+        """
+        inner = self.unwrapped(value)
+        return inner if self.codec is None else self.codec.decode(inner)
+
+    def item(self, text: str) -> str:
+        """Return the text of an item of a list as the spec has it.
+
+        Args:
+            text: what the model wrote; one that is no JSON is returned as it is.
+        """
+        if self.codec is None:
+            return text
+        try:
+            value: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        (decoded,) = self.codec.decode([value])
+        return text if decoded == value else json.dumps(decoded, ensure_ascii=False)
+
     def unwrapped(self, value: Any) -> Any:
         """Return what stands in `{"value": ...}`, where the answer has to be wrapped so.
 
@@ -184,6 +234,7 @@ def lower_spec(spec: Spec[Any], traits: Traits, limits: Limits) -> tuple[Lowered
     source = spec.source
     if isinstance(source, Choice):
         notes.rewritten("#", "options", _WRAPPING)
+        note_enumeration(source.options, "options", "#", notes, rules)
         lowered = _of_text({"enum": list(source.options)}, rules)
     elif isinstance(source, Regex):
         pattern = f"^(?:{source.pattern})$"
@@ -241,6 +292,9 @@ def _of_schema(
         notes.rewritten("#", word, _WRAPPING)
         written = _wrapped(written)
     check_size(written, rules)
+    if rules.unions is not None and unions(written) > rules.unions:
+        told = f"more than {rules.unions} places of several types, or that may be null"
+        return _open(schema, Unsaid("#", next(iter(schema)), told), engine)
     codec = Codec(normal)
     lowered = Lowered(
         written,
@@ -254,7 +308,8 @@ def _of_schema(
 def _open(schema: Mapping[str, Any], unsaid: Unsaid, engine: str) -> tuple[Lowered, Notes]:
     """The schema as it is, of which nothing is enforced."""
     notes = Notes()
-    reason = f"{engine} gets it as a hint: no strict schema says {unsaid.pointer} {unsaid.keyword}"
+    place = f"{unsaid.pointer} {unsaid.keyword}"
+    reason = f"{engine} gets it as a hint: no strict schema says {place}: {unsaid.reason}"
     for pointer, part in walk(schema):
         for word in part:
             if word in ANNOTATIONS or word not in ASSERTING:

@@ -31,7 +31,8 @@ class Engine(Protocol):
     async def send(self, request: Request) -> Reply:
         """Run one request; a failure is returned, never raised.
 
-        Cancelling the awaiting task gives the request up.
+        Where the request has a `tell`, it is called with each piece of the answer as it comes, by
+        an engine that can. Cancelling the awaiting task gives the request up.
         """
         ...
 
@@ -47,6 +48,15 @@ def encoder_of(engine: Engine) -> PromptEncoder | None:
         engine: a local one has it as `encoder`.
     """
     return getattr(engine, "encoder", None)
+
+
+def provider_of(engine: Engine) -> str | None:
+    """Name the provider whose prices hold for an engine's model, as genai-prices calls it.
+
+    Args:
+        engine: one that is asked at a provider's own address has it as `provider`.
+    """
+    return getattr(engine, "provider", None)
 
 
 def model_name(engine: Engine) -> str:

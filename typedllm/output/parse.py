@@ -30,6 +30,8 @@ from typedllm.spec.spec import Spec, spec_of
 
 T = TypeVar("T")
 
+_LAST_NUMBER = re.compile(r"-?[0-9][0-9.eE+-]*+$")
+_NO_OPEN_STRING = re.compile(r'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _MOST_PLACES = 1000  # each costs the spec a reading
 
 
@@ -159,7 +161,21 @@ def partial(text: str) -> object | None:
     """
     if text.lstrip()[:1] not in ("{", "[", '"'):
         return _plain(text)
+    number = _LAST_NUMBER.search(text)
+    if number and _NO_OPEN_STRING.fullmatch(text):  # there may be more of it
+        text = text[: number.start()]
     return _plain(text, partial="trailing-strings")
+
+
+def partial_within(text: str) -> object | None:
+    """Return what can be read of a text, from its first bracket on if it does not begin as JSON.
+
+    Args:
+        text: may be cut.
+    """
+    value = partial(text)
+    opening = re.search(r"[{\[]", text)
+    return partial(text[opening.start() :]) if value is None and opening else value
 
 
 class _Search(Generic[T]):
@@ -201,10 +217,13 @@ class _Search(Generic[T]):
             text: the part of the raw text that held no value.
         """
         assert self._error is not None  # nothing fails before a candidate was tried
+        partial = self._error.partial  # the value that the issues are about, where it is JSON
+        if partial is None and self._spec.schema is not None:
+            partial = partial_within(text)
         raise Invalid(
             str(self._error),
             raw=self._raw,
-            partial=None if self._spec.schema is None else _partial_within(text),
+            partial=partial,
             issues=self._error.issues,
         ) from self._error
 
@@ -232,13 +251,6 @@ class _Search(Generic[T]):
 
     def _refuse(self, message: str) -> NoReturn:
         raise Invalid(message, raw=self._raw, issues=[Issue(ROOT, message)])
-
-
-def _partial_within(text: str) -> object | None:
-    """Return what can be read of a text, from its first bracket on if it does not begin as JSON."""
-    value = partial(text)
-    opening = re.search(r"[{\[]", text)
-    return partial(text[opening.start() :]) if value is None and opening else value
 
 
 def _plain(text: str, partial: Literal["off", "trailing-strings"] = "off") -> object | None:

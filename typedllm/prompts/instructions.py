@@ -13,7 +13,7 @@ from typedllm.spec.kinds import Choice, Regex
 from typedllm.spec.outline import outline
 from typedllm.spec.spec import Spec
 
-__all__ = ["instruction", "repair"]
+__all__ = ["instruction", "repair", "repair_parts"]
 
 _ISSUES: Final = 20  # that a repair turn names; more would not help a model
 _OPTIONS: Final = 2_000  # of a Choice that the instruction names
@@ -52,6 +52,27 @@ def repair(prompt: Rendered, answer: str, issues: Iterable[Issue]) -> Rendered:
         issues: what is wrong with it; the first 20 are named.
     """
     asked = _said("repair", {"issues": [str(issue) for issue in issues][:_ISSUES]})
+    return _turned(prompt, answer, asked)
+
+
+def repair_parts(
+    prompt: Rendered, answer: str, issues: Mapping[str, Sequence[str]], spec: Spec[Any]
+) -> Rendered:
+    """Add a turn that asks for the bad parts of an answer alone.
+
+    Args:
+        prompt: as it was first sent, without earlier repairs.
+        answer: the answer that they are part of.
+        issues: what is wrong with each part, by what it is to be called; the first 20 are named.
+        spec: of the object that they are asked for as.
+    """
+    named = {part: told[:_ISSUES] for part, told in issues.items()}
+    values = {"parts": named, "outline": outline(spec.schema or {})}
+    return _turned(prompt, answer, _said("parts", values))
+
+
+def _turned(prompt: Rendered, answer: str, asked: tuple[Segment, ...]) -> Rendered:
+    """A prompt with the model's answer, and what is asked of it next."""
     given = Segment(text=answer)
     if isinstance(prompt[0], Segment):  # raw text has no turns that are known
         return (*cast(tuple[Segment, ...], prompt), given, _BREAK, *asked, _BREAK)

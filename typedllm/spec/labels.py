@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import reduce
 from typing import Any, Final, cast
 
 from typedllm.errors import UsageError
-from typedllm.paths import ROOT, child
+from typedllm.paths import ROOT, child, steps
 from typedllm.records import Labels
 from typedllm.spec.kinds import Choice
+from typedllm.spec.places import resolved, schema_at
 from typedllm.spec.spec import Spec
 
 __all__ = ["labels_at"]
 
 _MOST: Final = 1_000  # labels of a place
-_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 _WRITE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -38,16 +38,12 @@ def labels_at(spec: Spec[Any], path: str) -> Labels:
         if path != ROOT:
             raise UsageError(f"distribution: a Choice has no {path}; its only place is $")
         return Labels(path=path, values=spec.source.options, texts=spec.source.options)
-    schema: Any = spec.schema
-    place, at = ROOT, len(ROOT) if path.startswith(ROOT) else 0
-    while schema is not None and at < len(path):
-        step = _STEP.match(path, at)
-        if step is None or at == 0:
-            raise UsageError(f"distribution: {path!r} is no path; write one such as $.topic")
-        key = int(step[2]) if step[2] else (step[1] or step[3])
-        schema = _inside(_resolved(schema, spec.schema), key)
-        place, at = child(place, key), step.end()
-    values = None if schema is None else _values(_resolved(schema, spec.schema), spec.schema)
+    keys = steps(path)
+    if keys is None:
+        raise UsageError(f"distribution: {path!r} is no path; write one such as $.topic")
+    root = spec.schema or {}
+    schema = schema_at(root, keys)
+    values = None if schema is None else _values(schema, root)
     if values is None:
         raise UsageError(
             f"distribution: {path} is no place with a few values: expected that of a Literal, an"
@@ -55,41 +51,19 @@ def labels_at(spec: Spec[Any], path: str) -> Labels:
         )
     if len(values) > _MOST:
         raise UsageError(f"distribution: {path} has {len(values):,} values, of {_MOST:,} at most")
-    return Labels(path=place, values=tuple(values), texts=tuple(map(_WRITE, values)))
+    return Labels(
+        path=reduce(child, keys, ROOT), values=tuple(values), texts=tuple(map(_WRITE, values))
+    )
 
 
-def _resolved(schema: Any, root: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    found = _keywords(schema)
-    for _ in range(20):  # references in a row
-        reference: Any = found.get("$ref")
-        if not isinstance(reference, str) or not reference.startswith("#/"):
-            break
-        target: Any = root
-        for step in reference[2:].split("/"):
-            target = _keywords(target).get(step.replace("~1", "/").replace("~0", "~"))
-        found = _keywords(target)
-    return found
-
-
-def _keywords(schema: Any) -> Mapping[str, Any]:
-    return cast(Mapping[str, Any], schema) if isinstance(schema, Mapping) else {}
-
-
-def _inside(schema: Mapping[str, Any], key: str | int) -> Any:
-    if isinstance(key, str):
-        return cast(Mapping[str, Any], schema.get("properties", {})).get(key)
-    first: Sequence[Any] = schema.get("prefixItems", ())
-    return first[key] if key < len(first) else schema.get("items")
-
-
-def _values(schema: Mapping[str, Any], root: Mapping[str, Any] | None) -> list[Any] | None:
+def _values(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[Any] | None:
     if "const" in schema:
         return [schema["const"]]
     if "enum" in schema:
         values = cast(list[Any], schema["enum"])
         return None if any(isinstance(value, list | dict) for value in values) else values
     if "anyOf" in schema:
-        parts = [_values(_resolved(part, root), root) for part in schema["anyOf"]]
+        parts = [_values(resolved(part, root), root) for part in schema["anyOf"]]
         found = [value for part in parts if part is not None for value in part]
         return None if None in parts else found
     low, high = schema.get("minimum"), schema.get("maximum")
