@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedllm import LLM, EngineError, Invalid, Price, Scripted, Truncated, UsageError
+from typedllm import LLM, Budget, EngineError, Invalid, Price, Scripted, Truncated, UsageError
 from typedllm.attempts import Policy
 from typedllm.records import Completion, FinishReason, Request, Result, Sampling, Traits, Usage
 
@@ -84,13 +84,14 @@ def test_a_repair_keeps_the_larger_budget():
 
 
 @pytest.mark.parametrize(
-    ("policy", "told"),
+    ("budget", "told"),
     [
-        (Policy(tokens=14), "14 tokens of Policy(tokens=14) are spent"),
-        (Policy(dollars=0.5), "0.5 dollars of Policy(dollars=0.5) are spent"),
+        (Budget(tokens=14), "14 tokens of Budget(tokens=14) are spent"),
+        (Budget(dollars=0.5), "0.5 dollars of Budget(dollars=0.5) are spent"),
     ],
 )
-def test_nothing_more_is_sent_when_a_limit_is_spent(policy: Policy, told: str):
+def test_nothing_more_is_sent_when_a_limit_is_spent(budget: Budget, told: str):
+    policy = Policy(budget=budget)
     bad = answer('{"name":1,"age":2}', cost=0.5)
     result, sent = run([bad, answer(WHOLE)], policy=policy)
     assert len(sent) == 1
@@ -102,22 +103,28 @@ def test_nothing_more_is_sent_when_a_limit_is_spent(policy: Policy, told: str):
 
 
 def test_an_answer_that_is_there_counts_whatever_it_cost():
-    result, _ = run([answer(WHOLE, cost=9.0)], policy=Policy(tokens=1, dollars=0.1))
+    result, _ = run([answer(WHOLE, cost=9.0)], policy=Policy(budget=Budget(tokens=1, dollars=0.1)))
     assert result.ok and result.usage.cost == 9.0
 
 
 def test_no_further_engine_is_asked_when_a_limit_is_spent():
     first = Scripted([answer('{"name":1}'), EngineError("broken")], traits=ASKED)
     second = Scripted([answer(WHOLE)], traits=ASKED)
-    result = LLM(first, fallback=[second], policy=Policy(tokens=10, repairs=1)).run("x", SPEC)
+    result = LLM(first, fallback=[second], policy=Policy(budget=Budget(tokens=10), repairs=1)).run(
+        "x", SPEC
+    )
     assert not result.ok
     assert second.requests == []
 
 
-@pytest.mark.parametrize("name", ["raised_tokens", "tokens", "dollars"])
+@pytest.mark.parametrize("name", ["tokens", "dollars", "seconds"])
 def test_bad_limits_are_refused(name: str):
-    with pytest.raises(UsageError, match=f"Policy.{name}"):
-        Policy(**{name: -1})
+    with pytest.raises(UsageError, match=f"Budget.{name}"):
+        Budget(**{name: -1})
+    with pytest.raises(UsageError, match="budget"):
+        Policy(budget=5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="raised_tokens"):
+        Policy(raised_tokens=-1)
 
 
 def test_prices_of_ones_own_make_the_cost_of_all_attempts():

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typedllm.attempts import Policy
+    from typedllm.attempts import Budget, Policy
     from typedllm.batch.results import Results
     from typedllm.client.chat import Chat, ChatTurn
     from typedllm.client.function import AsyncFunction, Function
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Invalid,
         Issue,
         MissingDependency,
+        NotAsked,
         OutputError,
         PromptTooLong,
         Refused,
@@ -98,6 +99,7 @@ _HOME = {
     "chat_format": "templating.chat_format",
     "log_to_console": "observers.console",
     "template": "prompts.templates",
+    "Budget": "attempts",
     "Policy": "attempts",
     "Item": "output.streamed",
     "Partial": "output.streamed",
@@ -114,6 +116,7 @@ _HOME = {
     "Invalid": "errors",
     "Issue": "errors",
     "MissingDependency": "errors",
+    "NotAsked": "errors",
     "OutputError": "errors",
     "PromptTooLong": "errors",
     "Refused": "errors",
@@ -140,6 +143,7 @@ _HOME = {
 __all__ = [  # noqa: RUF022 - by what they are for
     "LLM",
     "Policy",
+    "Budget",
     "Sampling",
     "Limits",
     "Prompt",
@@ -198,6 +202,7 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "BudgetTooSmall",
     "EngineError",
     "DeadlineExceeded",
+    "NotAsked",
     "OutputError",
     "Truncated",
     "Refused",

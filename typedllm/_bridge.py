@@ -87,11 +87,21 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     loop.call_soon_threadsafe(start)  # in a copy of this thread's context
     try:
         done.acquire()
-    except BaseException:  # KeyboardInterrupt, or whatever else a signal handler raises
+    except BaseException as interrupt:  # KeyboardInterrupt, or whatever a signal handler raises
         loop.call_soon_threadsafe(cancel)
-        done.acquire(timeout=_CLEANUP_S)
+        if done.acquire(timeout=_CLEANUP_S):
+            _take_notes(tasks[0], interrupt)
         raise
     return tasks[0].result()
+
+
+def _take_notes(task: asyncio.Task[Any], interrupt: BaseException) -> None:
+    """Have an interrupt tell what the coroutine has said of being cancelled."""
+    try:
+        task.result()
+    except BaseException as ended:
+        for note in getattr(ended, "__notes__", ()):
+            interrupt.add_note(note)
 
 
 def iterate(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:

@@ -11,6 +11,8 @@ TypedLLMError
 │   └── BudgetTooSmall         max_tokens is below the least size of a valid answer
 ├── EngineError                the service's: a server, a network, a local engine
 │   └── DeadlineExceeded       no answer within timeout_s
+├── JournalError               the file's that keeps what came of a batch
+├── NotAsked                   a batch was stopped before its row was begun
 └── OutputError                the model's: it answered, but not with a value
     ├── Truncated              cut at max_tokens
     ├── Refused                the model declined
@@ -30,7 +32,9 @@ __all__ = [
     "EngineError",
     "Invalid",
     "Issue",
+    "JournalError",
     "MissingDependency",
+    "NotAsked",
     "OutputError",
     "PromptTooLong",
     "Refused",
@@ -130,6 +134,17 @@ class EngineError(TypedLLMError):
 
 class DeadlineExceeded(EngineError):
     """No answer came within `timeout_s`."""
+
+
+class JournalError(TypedLLMError):
+    """A journal cannot be read or written; what was saved before stays in its file.
+
+    It is no row's own error: it ends the batch, which goes on where it was once that is mended.
+    """
+
+
+class NotAsked(TypedLLMError):
+    """A row of a batch that was stopped before it was begun."""
 
 
 class OutputError(TypedLLMError):

@@ -15,6 +15,7 @@ T = TypeVar("T")
 Role: TypeAlias = Literal["system", "user", "assistant"]
 FinishReason: TypeAlias = Literal["stop", "length", "landing", "refusal"]
 Ending: TypeAlias = Literal["landing", "fitted", "may be cut"]
+Origin: TypeAlias = Literal["asked", "journal", "cache", "shared"]
 Tell: TypeAlias = Callable[[str], None]
 """What is called with each piece of an answer's text as it comes, from any thread."""
 
@@ -334,6 +335,8 @@ class Result(Generic[T]):
         model: what gave the last answer, as `engine:model`; which of several, where there is a
             fallback.
         distributions: by path, how likely each label of a place is; see `distribution`.
+        origin: whether it was asked, or was there already: in a journal, in a cache, or as the
+            answer to an equal row.
     """
 
     value: T | None = None
@@ -354,6 +357,7 @@ class Result(Generic[T]):
     distributions: Mapping[str, Mapping[Any, float]] = field(
         default_factory=dict[str, Mapping[Any, float]]
     )
+    origin: Origin = "asked"
 
     def distribution(self, path: str = "$") -> Mapping[Any, float]:
         """Return how likely each label of a place is, over all its labels.

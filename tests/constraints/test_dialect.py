@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, NotRequired
+from uuid import UUID
 
 import hypothesis.strategies as st
 import jsonschema_rs
@@ -16,6 +19,7 @@ from tests.constraints.specs import Case, Chain, drawn
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.dialect import RULES, Lowered
 from typedllm.constraints.plan import Plan
+from typedllm.constraints.strict_facets import SchemaRules, kind_of
 from typedllm.errors import SpecError, UnsupportedConstraint, UsageError
 from typedllm.records import JsonSchema, Lark, Limits, Traits
 from typedllm.spec.keywords import walk
@@ -53,6 +57,7 @@ def check_strict(schema: Mapping[str, Any], dialect: str = "openai") -> None:
     assert schema["type"] == "object"
     assert "anyOf" not in schema
     rules = RULES[dialect]
+    check_further(schema, rules)
     for pointer, part in walk(schema):
         assert part.keys() <= KEYWORDS, pointer
         assert ("$ref" in part) + ("anyOf" in part) + ("type" in part) == 1, pointer
@@ -64,13 +69,40 @@ def check_strict(schema: Mapping[str, Any], dialect: str = "openai") -> None:
             assert part["required"] == list(part["properties"])
         if part.get("type") == "array":
             assert isinstance(part["items"], dict)
-        assert part.get("format", "uuid") in rules.formats or not rules.formats
+        assert {part["format"]} <= rules.formats if "format" in part else True
         bounds = part.keys() & RULES["openai"].keywords
-        assert bounds <= rules.keywords
+        assert bounds <= rules.keywords | rules.sent
+
+
+def check_further(schema: Mapping[str, Any], rules: SchemaRules) -> None:
+    """What only some APIs refuse."""
+    parts = [part for _, part in walk(schema)]
+    if rules.unions is not None:
+        assert sum("anyOf" in p or isinstance(p.get("type"), list) for p in parts) <= rules.unions
+    for part in parts:
+        assert part.get("minItems", 0) <= (rules.least_items or math.inf)
+        assert {kind_of(value) for value in part.get("enum", ())} <= rules.enum_kinds
+        assert rules.empty_objects or part.get("properties", True)
+    if not rules.recursion:
+        homes: Mapping[str, Any] = schema.get("$defs", {})
+        for name in homes:
+            assert name not in referred(name, homes), "it refers to itself"
+
+
+def referred(name: str, homes: Mapping[str, Any]) -> set[str]:
+    """All definitions that one refers to."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        for _, part in walk(homes[waiting.pop()]):
+            target = part.get("$ref", "").removeprefix("#/$defs/")
+            if target and target not in found:
+                found.add(target)
+                waiting.append(target)
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialect", ["openai", "azure"])
+@pytest.mark.parametrize("dialect", ["openai", "azure", "anthropic", "gemini", "cohere"])
 @pytest.mark.parametrize("seed", range(4))
 def test_values_go_and_come_back(dialect: str, seed: int):
     def body(case: Case, data: st.DataObject) -> None:
@@ -336,7 +368,111 @@ def test_nothing_satisfies_it():
         lowered(JsonSchema({"type": "integer", "minimum": 3, "maximum": 2}))
 
 
-@pytest.mark.parametrize("dialect", ["asked", "hint"])
+class Own(TypedDict):
+    kind: Literal["A", "b", 1, True, None]
+    level: Annotated[int, Field(ge=1, lt=9)]
+    tags: Annotated[list[str], Field(min_length=1, max_length=3)]
+    pair: Annotated[list[int], Field(min_length=2)]
+    born: date
+    mail: NotRequired[UUID]
+
+
+TEXT: Any = {"type": "string"}
+LISTED: Any = {"type": ["string", "integer", "boolean", "null"], "enum": ["A", "b", 1, True, None]}
+OWN: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
+    "anthropic": (
+        {
+            "kind": LISTED,
+            "level": {"type": "integer"},
+            "tags": {"type": "array", "items": TEXT, "minItems": 1},
+            "pair": {"type": "array", "items": {"type": "integer"}},
+            "born": {"type": "string", "format": "date"},
+            "mail": {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "null"}]},
+        },
+        {
+            *(("kind", "enum"), ("level", "minimum"), ("level", "exclusiveMaximum")),
+            *(("tags", "maxItems"), ("pair", "minItems"), ("born", "format")),
+        },
+    ),
+    "gemini": (
+        {
+            "kind": {
+                "anyOf": [
+                    {"type": "string", "enum": ["A", "b"]},
+                    {"type": "integer", "enum": [1]},
+                    {"type": "boolean"},
+                    {"type": "null"},
+                ]
+            },
+            "level": {"type": "integer", "minimum": 1},
+            "tags": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 3},
+            "pair": {"type": "array", "items": {"type": "integer"}, "minItems": 2},
+            "born": {"type": "string", "format": "date"},
+            "mail": {"anyOf": [TEXT, {"type": "null"}]},
+        },
+        {
+            *(("kind", "enum"), ("level", "minimum"), ("level", "exclusiveMaximum")),
+            *(("tags", "minItems"), ("tags", "maxItems"), ("pair", "minItems")),
+            *(("born", "format"), ("mail", "format")),
+        },
+    ),
+    "cohere": (
+        {
+            "kind": LISTED,
+            "level": {"type": "integer"},
+            "tags": {"type": "array", "items": TEXT},
+            "pair": {"type": "array", "items": {"type": "integer"}},
+            "born": {"type": "string", "format": "date"},
+            "mail": {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "null"}]},
+        },
+        {
+            *(("level", "minimum"), ("level", "exclusiveMaximum"), ("tags", "minItems")),
+            *(("tags", "maxItems"), ("pair", "minItems"), ("born", "format")),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", OWN)
+def test_what_each_provider_takes_and_what_is_checked_after(dialect: str):
+    properties, checked = OWN[dialect]
+    made = lowered(Own, dialect)
+    assert made.schema["properties"] == properties
+    check_strict(made.schema, dialect)
+    found = {
+        (part.pointer.removeprefix("#/properties/"), part.keyword)
+        for part in plan(Own, dialect).parts
+        if part.status == "checked after"
+    }
+    assert found == checked
+
+
+def test_whose_capitals_are_not_held_is_checked():
+    for output_type, held in ((Literal["a"], False), (Literal["1", "2"], True)):
+        assert plan(output_type, "anthropic").guaranteed is held
+        assert plan(output_type, "gemini").guaranteed
+    assert not plan(Choice(["yes", "no"]), "anthropic").guaranteed
+    assert plan(bool, "gemini").guaranteed
+    assert plan(Literal[True, False], "gemini").guaranteed
+
+
+@pytest.mark.parametrize(
+    ("output_type", "dialect", "reason"),
+    [
+        (Chain, "anthropic", "has no recursion"),
+        (Chain, "gemini", "has no recursion"),
+        ({f"f{n}": "int | None" for n in range(17)}, "anthropic", "more than 16 places"),
+        (JsonSchema({"type": "object", "additionalProperties": False}), "cohere", "it has none"),
+    ],
+)
+def test_what_one_provider_cannot_be_sent_is_a_hint(output_type: Any, dialect: str, reason: str):
+    made = lowered(output_type, dialect)
+    assert (made.strict, made.enforced) == (False, False)
+    assert reason in str(plan(output_type, dialect))
+    assert lowered(output_type, "structure").strict
+
+
+@pytest.mark.parametrize("dialect", ["asked", "hint", "tool"])
 def test_what_is_only_asked_for_is_checked_after(dialect: str):
     found = plan(Address, dialect)
     assert {part.status for part in found.parts} <= {"checked after", "annotation"}

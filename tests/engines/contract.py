@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from dataclasses import replace
+from typing import ClassVar, TypeAlias
 
 import pytest
 from pydantic import BaseModel, Field
@@ -83,7 +85,13 @@ async def error_of(engine: Engine, request: Request) -> TypedLLMError:
 
 
 class EngineContract:
-    """For every engine that answers with values of the type that is asked for."""
+    """For every engine that answers with values of the type that is asked for.
+
+    Attributes:
+        streams: whether it tells of an answer before that has ended.
+    """
+
+    streams: ClassVar[bool] = True
 
     @pytest.fixture
     def make_engine(self) -> MakeEngine:
@@ -129,6 +137,38 @@ class EngineContract:
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
         assert isinstance(await kept, Completion)
         await complete(engine, ask("and then", COLOUR))
+
+    async def test_what_is_told_is_the_text(self, engine: Engine):
+        self.needs_streams()
+        pieces: list[list[str]] = [[] for _ in range(12)]
+        told = [replace(ask(f"{n}", ORDER), tell=each.append) for n, each in enumerate(pieces)]
+        found = await complete(engine, *told, *(ask(f"Row {n}", ORDER) for n in range(12)))
+        for each, reply in zip(pieces, found, strict=False):
+            assert "".join(each) == reply.text
+            assert len(each) > 1
+
+    async def test_who_stops_listening_holds_nobody_up(self, engine: Engine):
+        self.needs_streams()
+        loop = asyncio.get_running_loop()
+
+        async def listen_once(number: int) -> None:
+            heard = asyncio.Event()
+            request = replace(
+                ask(f"{number}", ORDER), tell=lambda _: loop.call_soon_threadsafe(heard.set)
+            )
+            task = asyncio.ensure_future(engine.send(request))
+            await asyncio.wait_for(heard.wait(), 50)
+            task.cancel()
+            await asyncio.wait([task])
+
+        kept = asyncio.ensure_future(engine.send(ask("kept", ORDER)))
+        await asyncio.gather(*map(listen_once, range(5)))
+        assert isinstance(await kept, Completion)
+        await complete(engine, ask("and then", COLOUR))
+
+    def needs_streams(self) -> None:
+        if not self.streams:
+            pytest.skip("it tells of no answer before that has ended")
 
 
 class GuidedContract(EngineContract):
@@ -203,6 +243,56 @@ class GuidedContract(EngineContract):
         assert cut.finish_reason == "stop"
         assert short.finish_reason == "length"
         assert short.usage.output_tokens == 4
+
+    async def test_who_listens_changes_nothing(self, engine: Engine):
+        (free,) = await complete(engine, ask("Hello", None, Sampling(max_tokens=30)))
+        requests = [
+            ask("One", ORDER),
+            ask("Two", ORDER, Sampling(temperature=2.0, seed=1, max_tokens=25)),
+            ask("Three", WORDS, Sampling(max_tokens=9)),
+            ask("Four", Grammar(Literals(('"certainly"',)))),
+            ask("Hello", None, Sampling(max_tokens=30)),
+            ask("Hello", None, Sampling(max_tokens=30, stop=(free.text[3:6], "not there"))),
+        ]
+        pieces: list[list[str]] = [[] for _ in requests]
+        listened = [
+            replace(request, tell=each.append)
+            for request, each in zip(requests, pieces, strict=True)
+        ]
+        found = await complete(engine, *requests, *listened)
+        quiet, told = found[: len(requests)], found[len(requests) :]
+        assert ["".join(each) for each in pieces] == [each.text for each in told]
+        for name in ("text", "finish_reason", "usage", "landed_at"):
+            assert [getattr(each, name) for each in told] == [getattr(each, name) for each in quiet]
+
+    async def test_what_a_listener_raises_harms_nobody(self, engine: Engine):
+        def fail(piece: str) -> None:
+            raise ValueError(piece)
+
+        await complete(engine, replace(ask("One", ORDER), tell=fail), ask("Two", ORDER))
+
+    async def test_an_answer_that_is_given_up_is_told_no_further(self, engine: Engine):
+        loop, cancelled, pieces = asyncio.get_running_loop(), threading.Event(), list[str]()
+
+        def tell(piece: str) -> None:
+            pieces.append(piece)
+            loop.call_soon_threadsafe(task.cancel)
+            cancelled.wait(20)
+
+        request = ask("On and on", ORDER, Sampling(temperature=2.0, seed=1, max_tokens=400))
+        task = asyncio.ensure_future(engine.send(replace(request, tell=tell)))
+        await asyncio.wait([task])
+        cancelled.set()
+        assert task.cancelled()
+        await complete(engine, ask("and then", COLOUR))
+        assert 1 <= len(pieces) <= 2
+
+    async def test_scores_of_labels_tell_nothing(self, engine: Engine):
+        pieces: list[str] = []
+        request = Request(prompt=(Segment(text="x"),), labels=("a", "b"), tell=pieces.append)
+        (found,) = await complete(engine, request)
+        assert len(found.scores) == 2
+        assert pieces == []
 
     async def test_a_prompt_that_is_too_long_fails_alone(self, engine: Engine):
         long, short = await asyncio.gather(

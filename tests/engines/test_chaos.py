@@ -1,15 +1,22 @@
-"""Every call of a server that does wrong ends in a value or in the right error, in its time."""
+"""Every call of a server that does wrong ends in a value or in the right error, in its time.
+
+Each is made twice: for the answer as a whole, and for a stream of it.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.servers.chaos import Chaos, chaos_server
 from typedllm import LLM, DeadlineExceeded, EngineError, Invalid, Refused, Truncated
 from typedllm.attempts import Policy
+from typedllm.engines.table import open_engine
+from typedllm.engines.wrapped import Wrapped
+from typedllm.records import Completion, Reply, Request
 
 SPEC = {"name": "str", "age": "int"}
 QUICK = Policy(attempts=3, repairs=1, multiplier_s=0, min_wait_s=0, max_wait_s=0)
@@ -44,26 +51,69 @@ OUTCOMES: dict[str, tuple[object, int]] = {
     "prose": (Invalid, 2),
     "other shape": (Invalid, 2),
 }
+# Those of a stream that have another outcome, or are of streams alone.
+STREAMED: dict[str, tuple[object, int]] = {
+    **OUTCOMES,
+    "no choices": (EngineError, 3),  # it may be that they did not come
+    "stops early": (EngineError, 3),
+    "stops early once": (ADA, 2),
+    "says no end": (ADA, 1),
+    "breaks off": (EngineError, 3),
+    "breaks off once": (ADA, 2),
+    "breaks off with 429 once": (ADA, 2),
+}
 
 
 @pytest.fixture(scope="module")
-def llm() -> Iterator[LLM]:
-    with chaos_server() as url, LLM("openai:m", base_url=url, api_key="k", policy=QUICK) as llm:
+def url() -> Iterator[str]:
+    with chaos_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def llm(url: str) -> Iterator[LLM]:
+    with LLM("openai:m", base_url=url, api_key="k", policy=QUICK) as llm:
+        yield llm
+
+
+class Heard(Wrapped):
+    """An engine whose answers are listened to, and compared with what was heard."""
+
+    async def send(self, request: Request) -> Reply:
+        pieces: list[str] = []
+        reply = await self.engine.send(replace(request, tell=pieces.append))
+        if isinstance(reply, Completion):
+            assert "".join(pieces) == reply.text
+        return reply
+
+
+@pytest.fixture(scope="module")
+def streaming(url: str) -> Iterator[LLM]:
+    engine = open_engine("openai:m", {"base_url": url, "api_key": "k"})
+    with LLM(Heard(engine), policy=QUICK) as llm:
         yield llm
 
 
 @pytest.mark.parametrize("fault", OUTCOMES)
 def test_a_fault_has_its_outcome(llm: LLM, fault: str):
-    outcome, asked = OUTCOMES[fault]
+    check(llm, fault, "alone", *OUTCOMES[fault])
+
+
+@pytest.mark.parametrize("fault", STREAMED)
+def test_a_fault_in_a_stream_has_its_outcome(streaming: LLM, fault: str):
+    check(streaming, fault, "streamed", *STREAMED[fault])
+
+
+def check(llm: LLM, fault: str, kind: str, outcome: object, asked: int) -> None:
     before = time.monotonic()
     limit_s = 0.8 if outcome is DeadlineExceeded else 20
-    result = llm.run(f"{fault} #alone", SPEC, timeout_s=limit_s)
+    result = llm.run(f"{fault} #{kind}", SPEC, timeout_s=limit_s)
     assert time.monotonic() - before < limit_s + 1
     if isinstance(outcome, type):
         assert type(result.error) is outcome, result.error
     else:
         assert result.value == outcome, result.error
-    assert Chaos.asked[f"{fault} #alone"] == asked == result.attempts
+    assert Chaos.asked[f"{fault} #{kind}"] == asked == result.attempts
 
 
 @pytest.mark.slow

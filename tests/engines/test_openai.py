@@ -32,7 +32,7 @@ from typedllm import (
     explain,
 )
 from typedllm.attempts import Policy
-from typedllm.engines.base import Engine
+from typedllm.engines.base import Engine, provider_of
 from typedllm.engines.dialects import DIALECTS
 from typedllm.engines.table import engine_names, open_engine, traits_of
 from typedllm.records import Completion, Failure, Message, Request, Segment
@@ -178,6 +178,7 @@ def test_the_body_of_each_server(url: str, name: str):
     path, headers, sent = Recorder.seen[0]
     assert path == "/v1/chat/completions"
     assert headers["authorization"] == f"Bearer {KEY}"
+    assert not any(name.startswith("x-stainless") for name in headers)
     assert sent.pop("model") == "m"
     system, user = sent.pop("messages")
     assert user == {"role": "user", "content": "Where?"}
@@ -287,7 +288,7 @@ def test_what_is_no_value_is_an_error_on_its_side(url: str, given: Any, kind: ty
 
 
 def test_a_refusal_and_a_cut_answer_keep_what_was_said(url: str):
-    Recorder.answers += [answer(None, refusal="I will not"), answer('{"value": [1, 2', "length")]
+    Recorder.answers += [answer(None, refusal="I will not"), answer('{"value": [1, 2,', "length")]
     with opened(url) as llm:
         assert llm.run("x", int).raw == "I will not"
         cut = llm.run("x", list[int])
@@ -499,3 +500,118 @@ def test_what_is_too_large_or_not_taken_is_found_before_any_call(url: str):
     assert isinstance(error, UnsupportedConstraint)
     assert "llamacpp cannot take the output type: an automaton has more than" in str(error)
     assert Recorder.seen == []
+
+
+CALL = {
+    "tools": [
+        {
+            "type": "function",
+            "function": {"name": "answer", "parameters": STRICT, "strict": True},
+        }
+    ],
+    "tool_choice": {"type": "function", "function": {"name": "answer"}},
+}
+
+
+def called(arguments: str, finish_reason: str = "stop") -> dict[str, Any]:
+    """An answer that calls the function."""
+    function = {"name": "answer", "arguments": arguments}
+    return answer(
+        None, finish_reason, tool_calls=[{"id": "1", "type": "function", "function": function}]
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4", "gpt-4-0613", "gpt-4-turbo", "gpt-3.5-turbo-0125", "ft:gpt-3.5-turbo-0125:me::1"],
+)
+def test_a_model_without_schemas_calls_a_function(url: str, model: str):
+    given = called('{"street": "Main", "floor": null}')
+    ChatCompletion.model_validate(given)
+    Recorder.answers.append(given)
+    with opened(url, model=model) as llm:
+        assert llm.explain(Address).guaranteed
+        assert llm.call("Where?", Address) == {"street": "Main"}
+    sent = body()
+    assert {name: sent[name] for name in CALL} == CALL
+    assert sent["parallel_tool_calls"] is False
+    assert "response_format" not in sent
+    TypeAdapter(CompletionCreateParamsNonStreaming).validate_python(sent)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4.1", "gpt-4.5-preview", "gpt-5", "o1", "m"])
+def test_the_other_models_take_a_schema(url: str, model: str):
+    Recorder.answers.append(answer('{"value": 3}'))
+    with opened(url, model=model) as llm:
+        assert llm.call("x", int) == 3
+    assert body()["response_format"]["type"] == "json_schema"
+    assert "tools" not in body()
+
+
+def test_how_a_constraint_is_said_can_be_chosen(url: str):
+    found = '{"street": "Main", "floor": null}'
+    Recorder.answers += [called(found, "tool_calls"), answer(found), answer(found), answer("{}")]
+    with opened(url, "together", engine_args={"sends": "tools"}) as llm:
+        assert llm.call("Where?", Address) == {"street": "Main"}
+        assert not llm.explain(Address).guaranteed
+    assert body().keys() == {"model", "messages", *CALL}
+    with opened(url, "llamacpp", engine_args={"sends": "json_schema"}) as llm:
+        assert llm.call("Where?", Address) == {"street": "Main"}
+    assert body()["response_format"] == BY_SCHEMA["response_format"]
+    with opened(url, model="gpt-4", engine_args={"sends": "json_object"}) as llm:
+        assert llm.call("Where?", Address) == {"street": "Main"}
+    assert body()["response_format"] == {"type": "json_object"}
+    assert json.dumps(STRICT) in body()["messages"][0]["content"]
+    with opened(url, "groq", "openai/gpt-oss-20b", engine_args={"sends": "grammar"}) as llm:
+        llm.run("Where?", {"a": ["x"]})
+    assert body()["grammar"].startswith("root ::= ")
+    with pytest.raises(UsageError, match=r"openai: sends='tool' \(did you mean 'tools'\?\); it"):
+        opened(url, engine_args={"sends": "tool"})
+
+
+def test_a_function_of_the_callers_own_is_refused_beside_ours(url: str):
+    extra = Sampling(extra={"tools": []})
+    with opened(url, engine_args={"sends": "tools"}, sampling=extra) as llm:
+        error = llm.run("x", int).error
+    assert isinstance(error, UsageError)
+    assert "'tools' is for typedllm to say" in str(error)
+
+
+def test_tokens_that_were_cached_and_what_it_cost_are_counted(url: str):
+    counted = {"prompt_tokens": 9, "completion_tokens": 1}
+    Recorder.answers += [
+        {**answer("a"), "usage": {**counted, "prompt_tokens_details": {"cached_tokens": 8}}},
+        {**answer("a"), "usage": {**counted, "prompt_cache_hit_tokens": 7}},
+        {**answer("a"), "usage": {**counted, "prompt_tokens_details": None, "cost": 0.25}},
+        {**answer("a"), "usage": None},
+    ]
+    with opened(url, "openrouter") as llm:
+        usages = [llm.run("x").usage for _ in range(4)]
+    assert [usage.cached_tokens for usage in usages] == [8, 7, 0, 0]
+    assert [usage.input_tokens for usage in usages] == [9, 9, 9, 0]
+    assert usages[2].cost == 0.25
+
+
+async def test_the_prices_are_the_providers_at_its_own_address_alone(url: str):
+    options: dict[str, Any] = {"api_key": KEY}
+    for name in ("openai", "groq", "openrouter"):
+        for place, provider in (({}, name), ({"base_url": url}, None)):
+            found = open_engine(f"{name}:m", {**options, **place})
+            assert provider_of(found) == provider
+            await found.close()
+    for dialect in DIALECTS.values():
+        local = dialect.base_url is not None and "localhost" in dialect.base_url
+        assert (dialect.provider is None) is local
+    azure = open_engine("azure:d", {**options, "azure_endpoint": "https://x.example"})
+    assert provider_of(azure) == "azure"
+    await azure.close()
+
+
+def test_a_prompt_that_a_filter_refuses_is_a_refusal(url: str):
+    said = {"message": "it was filtered", "type": None, "param": "prompt"}
+    Recorder.answers.append((400, {"error": {**said, "code": "content_filter", "status": 400}}))
+    with opened(url) as llm:
+        result = llm.run("x", int)
+    assert isinstance(result.error, Refused)
+    assert "it was filtered" in str(result.error)
+    assert result.attempts == 1

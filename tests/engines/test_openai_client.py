@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from typedllm.engines.connection import Connection
 from typedllm.engines.openai_client import OpenAIClient
 from typedllm.errors import EngineError, PromptTooLong, UsageError
 
@@ -56,8 +57,12 @@ def url() -> Iterator[str]:
         server.shutdown()
 
 
+def opened(url: str, api_key: str | None = None) -> OpenAIClient:
+    return OpenAIClient(Connection(base_url=url, api_key=api_key), server="the server")
+
+
 async def error_of(url: str, path: str) -> Exception:
-    client = OpenAIClient(url, "sk-a-key-that-is-secret", server="the server")
+    client = opened(url, "sk-a-key-that-is-secret")
     with pytest.raises((EngineError, UsageError)) as found:
         await client.post(path, {"x": 1})
     await client.close()
@@ -66,7 +71,7 @@ async def error_of(url: str, path: str) -> Exception:
 
 
 async def test_a_body_goes_and_one_comes_back(url: str):
-    client = OpenAIClient(url + "/", "a-key", server="the server")
+    client = opened(url + "/", "a-key")
     assert client.base_url == url
     assert await client.post("/200", {"x": [1, "é"]}) == {"echo": {"x": [1, "é"]}}
     assert Answers.seen[-1] == ("Bearer a-key", {"x": [1, "é"]})
@@ -79,7 +84,7 @@ async def test_what_the_environment_has_for_openai_goes_to_no_other_server(
 ):
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "mine")
-    client = OpenAIClient(url, "a-key", server="the server")
+    client = opened(url, "a-key")
     await client.post("/200", {})
     await client.close()
     assert not [name for name in Answers.headers_seen[-1] if "openai" in name.lower()]
@@ -119,7 +124,7 @@ async def test_no_server_is_worth_another_try():
 
 
 def test_it_works_from_one_event_loop_after_another(url: str):
-    client = OpenAIClient(url, None, server="the server")
+    client = opened(url)
 
     async def ask() -> Any:
         answer = await client.post("/200", {})
@@ -132,4 +137,4 @@ def test_it_works_from_one_event_loop_after_another(url: str):
 def test_what_is_no_url_is_refused():
     for wrong in ("localhost:8000", "file:///etc/passwd", "http://"):
         with pytest.raises(UsageError, match="no URL of http or https"):
-            OpenAIClient(wrong, None, server="the server")
+            opened(wrong)

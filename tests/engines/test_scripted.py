@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from typedllm import LLM, EngineError, Invalid, Sampling, Scripted, Truncated, UsageError
 from typedllm.engines.scripted import TRAITS
-from typedllm.records import Completion, Lark, Request, Usage
+from typedllm.records import Completion, Failure, Lark, Request, Usage
 
 
 def test_replies_are_given_in_turn_as_text_or_as_json():
@@ -96,6 +97,35 @@ def test_an_engine_that_enforces_nothing_is_repaired():
 def test_replies_are_not_checked_against_the_grammar():
     with pytest.raises(Invalid):
         LLM(Scripted([{"age": "old"}] * 3)).call("x", {"age": "int"})
+
+
+async def test_an_answer_is_told_in_characters_that_others_see_one_by_one():
+    pieces: list[str] = []
+    seen: set[int] = set()
+
+    async def look() -> None:
+        while True:
+            seen.add(len(pieces))
+            await asyncio.sleep(0)
+
+    looking = asyncio.ensure_future(look())
+    reply = await Scripted(["Søren 😀"]).send(Request(prompt=(), tell=pieces.append))
+    looking.cancel()
+    assert isinstance(reply, Completion)
+    assert pieces == list(reply.text) == list("Søren 😀")
+    assert seen == set(range(len(pieces) + 1))
+
+
+async def test_a_failure_tells_nothing_and_a_listener_that_fails_harms_nothing():
+    pieces: list[str] = []
+    request = Request(prompt=(), tell=pieces.append)
+    assert isinstance(await Scripted([ValueError("odd")]).send(request), Failure)
+    assert pieces == []
+
+    def fail(piece: str) -> None:
+        raise ValueError(piece)
+
+    assert isinstance(await Scripted(["x"]).send(Request(prompt=(), tell=fail)), Completion)
 
 
 def test_one_text_is_no_list_of_replies():

@@ -192,7 +192,9 @@ async def test_an_idle_worker_is_freed_and_keeps_its_runner_till_then(
 
 
 SCRIPT = """
-import asyncio, os, sys, time
+import asyncio, atexit, os, sys, threading, time
+atexit.register(lambda: last())  # behind all other hooks
+last = list
 from typedllm.engines.worker import Worker
 from typedllm.records import Completion, Request, Segment, Usage
 
@@ -252,3 +254,20 @@ def test_a_busy_worker_does_not_keep_the_interpreter_alive() -> None:
         """
     )
     assert out == "given up\n"
+
+
+def test_an_idle_worker_has_no_thread_any_more_when_the_interpreter_ends() -> None:
+    out = script(
+        """
+        class Idle(Runner):
+            def step(self, new):
+                super().step(new)
+                return False
+
+        worker = Worker(Idle, "idle")
+        run("end")
+        last = lambda: print(*(thread.name for thread in threading.enumerate()))
+        last()
+        """
+    )
+    assert out == "MainThread idle\nMainThread\n"

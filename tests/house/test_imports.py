@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
+    "anthropic",
+    "cohere",
     "fastapi",
+    "google",
     "instructor",
     "numpy",
     "openai",

@@ -1,4 +1,7 @@
-"""A server of OpenAI's protocol on loopback that does wrong what its prompt names."""
+"""A server of OpenAI's protocol on loopback that does wrong what its prompt names.
+
+It streams where it is asked to, and does the same wrong there.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
+
+from tests.servers.streams import event_stream, events_of
 
 VALUE = '{"name":"Ada","age":36}'
 
@@ -35,6 +40,7 @@ class Chaos(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.streaming = body.get("stream", False)
         users = [each for each in body["messages"] if each["role"] == "user"]
         name = users[0]["content"].split("\n")[0]
         self.asked[name] += 1
@@ -49,13 +55,18 @@ class Chaos(http.server.BaseHTTPRequestHandler):
 
     def give(self, value: Any, *, status: int = 200, **headers: str) -> None:
         """Answer with JSON, or with bytes as they are."""
-        text = value if isinstance(value, bytes) else json.dumps(value).encode()
+        events = self.streaming and status == 200
+        text = value if isinstance(value, bytes) else self.text_of(value, events)
         self.send_response(status)
-        for name, each in {"Content-Type": "application/json", **headers}.items():
+        kind = "text/event-stream" if events else "application/json"
+        for name, each in {"Content_Type": kind, **headers}.items():
             self.send_header(name.replace("_", "-"), each)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def text_of(self, value: Any, events: bool) -> bytes:
+        return event_stream(events_of(value)) if events else json.dumps(value).encode()
 
     def fine(self) -> None:
         self.give(completion(VALUE))
@@ -68,22 +79,24 @@ class Chaos(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def reset(self) -> None:
-        text = json.dumps(completion(VALUE))
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text[:40].encode())
+        text = self.begin()
+        self.wfile.write(text[: len(text) // 2])
         self.close_connection = True
 
-    def drip(self) -> None:
-        text = json.dumps(completion(VALUE)).encode()
+    def begin(self) -> bytes:
+        """Send the head of an answer, and return what is to follow."""
+        text = self.text_of(completion(VALUE), self.streaming)
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        kind = "text/event-stream" if self.streaming else "application/json"
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        for start in range(0, len(text), 20):
-            self.wfile.write(text[start : start + 20])
+        return text
+
+    def drip(self) -> None:
+        text = self.begin()
+        for start in range(0, len(text), len(text) // 15):
+            self.wfile.write(text[start : start + len(text) // 15])
             self.wfile.flush()
             time.sleep(0.1)
 
@@ -91,7 +104,23 @@ class Chaos(http.server.BaseHTTPRequestHandler):
         self.give(completion(VALUE[:15], "length"))
 
     def broken_body(self) -> None:
-        self.give(json.dumps(completion(VALUE)).encode()[:60])
+        self.give(b"data: {\n\n" if self.streaming else json.dumps(completion(VALUE)).encode()[:60])
+
+    def stops_early(self) -> None:
+        """End a stream as if nothing was missing."""
+        self.give(event_stream(list(events_of(completion(VALUE)))[:3]))
+
+    def says_no_end(self) -> None:
+        self.give(event_stream(events_of(completion(VALUE)), done=False))
+
+    def breaks_off(self) -> None:
+        """Say in the stream that it is over."""
+        begun = list(events_of(completion(VALUE)))[:3]
+        self.give(event_stream([*begun, {"error": {"message": "out of order"}}]))
+
+    def breaks_off_with_429(self) -> None:
+        begun = list(events_of(completion(VALUE)))[:3]
+        self.give(event_stream([*begun, {"error": {"message": "slow down", "code": 429}}]))
 
     def html(self) -> None:
         self.give(b"<html>Welcome</html>", Content_Type="text/html")
@@ -101,7 +130,8 @@ class Chaos(http.server.BaseHTTPRequestHandler):
 
     def two_choices(self) -> None:
         answer = completion(VALUE)
-        self.give({**answer, "choices": answer["choices"] * 2})
+        second = {**answer["choices"][0], "index": 1}
+        self.give({**answer, "choices": [*answer["choices"], second]})
 
     def no_choices(self) -> None:
         self.give({**completion(VALUE), "choices": []})

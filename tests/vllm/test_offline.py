@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from tests.engines.contract import GuidedContract, MakeEngine, complete
+from tests.engines.contract import GuidedContract, MakeEngine, ask, complete
 from tests.engines.test_same_answer import PROMPTS, Judge, same, written
 from tests.vllm.conftest import SMALL, TINY
 from typedllm import LLM, Limits, PromptTooLong, Sampling, UsageError, explain
@@ -93,6 +94,16 @@ class TestOffline(GuidedContract):
         error = llm.run("x", int, sampling=Sampling(extra={"beams": 3})).error
         assert isinstance(error, UsageError)
         assert "beams" in str(error)
+
+    async def test_who_listens_is_not_told_what_a_stop_text_cuts_off(self, make_engine: MakeEngine):
+        engine, long = make_engine(), Sampling(max_tokens=30)
+        (free,) = await complete(engine, ask("Hello", None, long))
+        pieces: list[str] = []
+        # vLLM goes on behind the stop text, since it is to make more tokens
+        stopped = replace(long, stop=(free.text[3:5],), extra={"min_tokens": 20})
+        request = replace(ask("Hello", None, stopped), tell=pieces.append)
+        (cut,) = await complete(engine, request)
+        assert "".join(pieces) == cut.text == free.text[: free.text.index(free.text[3:5])]
 
     def test_what_vllm_refuses_fails_alone(self, llm: LLM):
         prompts = [f"{n}?" for n in range(10)]

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import psutil
 import pytest
@@ -23,11 +23,12 @@ from tests.engines.contract import COLOUR, ORDER, EngineContract, MakeEngine, as
 from tests.processes import left_of
 from tests.vllm.conftest import TINY
 from typedllm import LLM, EngineError, Lark, PromptTooLong, Sampling, UnsupportedConstraint
-from typedllm.engines.openai_client import OpenAIClient
+from typedllm.engines.base import Engine
 from typedllm.engines.server_commands import server_command
 from typedllm.engines.servers import Server, start_server
+from typedllm.engines.table import open_engine
 from typedllm.errors import UsageError
-from typedllm.records import Completion, Failure
+from typedllm.records import Completion, Failure, Message, Request, Segment
 from typedllm.records import Sampling as Choosing
 
 pytestmark = pytest.mark.slow
@@ -52,6 +53,30 @@ def check_five(llm: LLM, uncalibrated: Path) -> None:
         assert other.classify(text, FIVE).distribution() == pytest.approx(found, abs=1e-2)
 
 
+def chat(request: Request) -> Request:
+    """The same, as a message."""
+    segments = cast("tuple[Segment, ...]", request.prompt)
+    return replace(request, prompt=(Message(role="user", content=segments),))
+
+
+async def check_streams(engine: Engine, *requests: Request) -> list[Completion]:
+    """Compare streamed answers with those that are not, piece by piece."""
+    found: list[Completion] = []
+    for request in requests:
+        pieces: list[str] = []
+        (plain,) = await complete(engine, request)
+        (told,) = await complete(engine, replace(request, tell=pieces.append))
+        assert "".join(pieces) == told.text
+        for name in ("text", "finish_reason", "usage", "landed_at", "reasoning"):
+            assert getattr(told, name) == getattr(plain, name)
+        assert [each.text for each in told.tokens or ()] == [
+            each.text for each in plain.tokens or ()
+        ]
+        assert told.tokens
+        found.append(told)
+    return found
+
+
 class TestDefaultServer(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
@@ -63,9 +88,7 @@ class TestDefaultServer(EngineContract):
 
     @pytest.fixture
     def make_engine(self, server: Server) -> MakeEngine:
-        from typedllm.engines.vllm_server import VllmServerEngine
-
-        return lambda: VllmServerEngine(server.model, base_url=server.url)
+        return lambda: open_engine(f"vllm-server:{server.model}", {"base_url": server.url})
 
     @pytest.fixture
     def llm(self, server: Server) -> Iterator[LLM]:
@@ -86,6 +109,13 @@ class TestDefaultServer(EngineContract):
         assert found.tokens
         assert b"".join(token.text for token in found.tokens).decode() == found.text
         assert found.usage.output_tokens == len(found.tokens)
+
+    async def test_a_stream_is_the_answer_that_is_not_streamed(self, make_engine: MakeEngine):
+        engine = make_engine()
+        await check_streams(engine, chat(ask("Colour?", COLOUR)), ask("Colour?", COLOUR))
+        short = Choosing(max_tokens=20)
+        await check_streams(engine, chat(ask("Order 7", ORDER, short)), ask("Order 7", ORDER))
+        await check_streams(engine, chat(ask("Hello", None, short)), ask("Hello", None, short))
 
     async def test_raw_text_is_completed(self, make_engine: MakeEngine):
         engine = make_engine()
@@ -173,6 +203,15 @@ class TestStartedServer:
         assert landed
         assert all(result.clipped for result in landed)
 
+    async def test_what_lands_is_streamed_likewise(self, started: Started):
+        engine = open_engine(f"vllm-server:{TINY}", {"base_url": started.url})
+        short = Choosing(max_tokens=25)
+        found = await check_streams(
+            engine, chat(ask("Order 7", ORDER, short)), ask("Order 7", ORDER, short)
+        )
+        await engine.close()
+        assert [each.finish_reason for each in found] == ["landing", "landing"]
+
     def test_it_takes_lark(self, llm: LLM):
         assert llm.call("Say a word", Lark("start: /[a-z]{3}/")).isalpha()
 
@@ -228,6 +267,6 @@ def test_no_server_and_no_url_are_told():
     ):
         LLM("vllm-server:m", base_url="http://127.0.0.1:9/v1")
     with pytest.raises(UsageError, match="no URL of http"):
-        OpenAIClient("ftp://x/v1", None, server="it")
+        LLM("vllm-server:m", base_url="ftp://x/v1")
     with pytest.raises(UsageError, match="'guidance' can be relied on"):
         LLM("vllm-server:m", base_url="http://127.0.0.1:9/v1", engine_args={"backend": "xgrammar"})

@@ -4,9 +4,10 @@
 reply, and returns the result. `drive` waits and sends. The shape is that of httpx's `auth_flow`.
 """
 
+from typedllm.attempts.budget import Budget
 from typedllm.attempts.drive import Listen, drive
 from typedllm.attempts.flow import attempts
 from typedllm.attempts.scores import classified
 from typedllm.attempts.task import Policy, Send, Task
 
-__all__ = ["Listen", "Policy", "Send", "Task", "attempts", "classified", "drive"]
+__all__ = ["Budget", "Listen", "Policy", "Send", "Task", "attempts", "classified", "drive"]

@@ -63,23 +63,17 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
         outcome: Reading[T] | TypedLLMError
         if isinstance(reply, Failure):
             failures += 1
-            outcome = reply.error
-            wait_s = task.policy.wait_s(outcome, failures)
-            if wait_s is not None and not _too_late(task, started, wait_s):
-                after_s, asked = wait_s, replace(asked, because=outcome)
+            waits = _waits(task, asked, reply.error, failures, started)
+            if isinstance(waits, int | float):
+                after_s, asked = waits, replace(asked, because=reply.error)
                 continue
-            if wait_s is not None:
-                outcome = DeadlineExceeded(
-                    f"{outcome}; the next attempt, in {wait_s:.3g} s, would come after timeout_s"
-                )
-            elif asked.cut is not None and isinstance(outcome, UsageError):
-                outcome = asked.cut  # more tokens are more than the service takes
+            outcome = waits
         else:
             after_s = 0.0
             usage += task.used(reply.usage)
             last, outcome = asked.read(task, reply)
             further = again(task, prompt, asked, last, outcome)
-            spent = task.policy.spent(usage)
+            spent = task.spent(usage, started)
             if isinstance(further, Asked) and not spent:
                 asked = further
                 continue
@@ -103,9 +97,19 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
         return replace(found, distributions=scores.distributions(task)) if scores else found
 
 
-def _too_late(task: Task[T], started: float, wait_s: float) -> bool:
-    left_s = task.left_s(started)
-    return left_s is not None and left_s <= wait_s
+def _waits(
+    task: Task[T], asked: Asked[T], error: TypedLLMError, failures: int, started: float
+) -> float | TypedLLMError:
+    """Seconds until it is sent again after a failure, or the error that it is left at."""
+    wait_s, left_s = task.policy.wait_s(error, failures), task.left_s(started)
+    if wait_s is None:
+        # More tokens may be more than the service takes.
+        return asked.cut if asked.cut is not None and isinstance(error, UsageError) else error
+    if left_s is not None and left_s <= wait_s:
+        return DeadlineExceeded(
+            f"{error}; the next attempt, in {wait_s:.3g} s, would come after timeout_s"
+        )
+    return float(wait_s)
 
 
 def _stopped(outcome: Reading[T] | TypedLLMError, spent: str) -> Reading[T] | TypedLLMError:

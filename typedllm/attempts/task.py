@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from typedllm._checks import check_number
+from typedllm._checks import check_kind, check_number
+from typedllm.attempts.budget import Budget
 from typedllm.engines.base import Engine
 from typedllm.errors import EngineError, TypedLLMError
 from typedllm.records import Constraint, Labels, Limits, Request, Sampling, Usage
@@ -30,9 +31,7 @@ class Policy:
         repairs: how often the model is shown what is wrong with its answer.
         raised_tokens: most tokens that `max_tokens` is raised to, fourfold each time, for an answer
             that was cut where no grammar can make it fit; 0 never raises it.
-        tokens: tokens in and out after which nothing more is sent for a result; None is no limit.
-        dollars: US dollars after which nothing more is sent for a result, where prices are known;
-            None is no limit.
+        budget: what a result may use before nothing more is sent for it; None is no limit.
         multiplier_s: seconds before the second attempt; doubled for each one after it.
         min_wait_s: least seconds between attempts.
         max_wait_s: most seconds between attempts.
@@ -41,8 +40,7 @@ class Policy:
     attempts: int = 10
     repairs: int = 2
     raised_tokens: int = 16_384
-    tokens: int | None = None
-    dollars: float | None = None
+    budget: Budget | None = None
     multiplier_s: float = 1.0
     min_wait_s: float = 4.0
     max_wait_s: float = 300.0
@@ -56,8 +54,7 @@ class Policy:
         check_number("Policy.attempts", self.attempts, least=1, whole=True)
         check_number("Policy.repairs", self.repairs, whole=True)
         check_number("Policy.raised_tokens", self.raised_tokens, whole=True)
-        check_number("Policy.tokens", self.tokens, least=1, whole=True, or_none=True)
-        check_number("Policy.dollars", self.dollars, above_least=True, or_none=True)
+        check_kind("Policy.budget", self.budget, Budget)
         check_number("Policy.multiplier_s", self.multiplier_s)
         check_number("Policy.min_wait_s", self.min_wait_s)
         check_number("Policy.max_wait_s", self.max_wait_s)
@@ -82,18 +79,6 @@ class Policy:
             multiplier=self.multiplier_s, min=self.min_wait_s, max=self.max_wait_s
         )
         return wait(state)
-
-    def spent(self, usage: Usage) -> str:
-        """Say which of the limits is spent; empty while none is.
-
-        Args:
-            usage: of all attempts by now.
-        """
-        if self.tokens is not None and usage.tokens >= self.tokens:
-            return f"{usage.tokens:,} tokens of Policy(tokens={self.tokens}) are spent"
-        if self.dollars is not None and (usage.cost or 0.0) >= self.dollars:
-            return f"{usage.cost:.4g} dollars of Policy(dollars={self.dollars:g}) are spent"
-        return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +124,16 @@ class Task(Generic[T]):
         if usage.cost is not None or self.priced is None:
             return usage
         return replace(usage, cost=self.priced(usage))
+
+    def spent(self, usage: Usage, started: float) -> str:
+        """Say what of the budget of a result is spent; empty while nothing is.
+
+        Args:
+            usage: of all attempts by now.
+            started: when it was begun, on `time.monotonic`'s clock.
+        """
+        budget = self.policy.budget
+        return "" if budget is None else budget.spent(usage, time.monotonic() - started)
 
     def left_s(self, started: float) -> float | None:
         """Seconds until the result must be there; None is no limit.

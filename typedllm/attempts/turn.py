@@ -32,7 +32,7 @@ def in_turn(
     started = time.monotonic()
     found = yield from policy(task, prompt)
     while task.fallback is not None and _has_failed(found.error):
-        if task.policy.spent(found.usage):
+        if task.spent(found.usage, started):
             break
         task = replace(task.fallback, timeout_s=task.left_s(started), after=found.error)
         started = time.monotonic()

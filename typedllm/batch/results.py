@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
-from typing import TypeVar, overload
+from pathlib import Path
+from typing import Any, TypeVar, overload
 
+from typedllm._require import require
 from typedllm.batch.summary import summary_of
+from typedllm.batch.tables import ParquetWriter, arrow_table
+from typedllm.batch.tally import Summary, summarized
 from typedllm.errors import TypedLLMError
 from typedllm.records import Result, Usage
+from typedllm.spec.spec import Spec
 
 __all__ = ["Results"]
 
@@ -19,19 +24,26 @@ T = TypeVar("T")
 class Results(Sequence[Result[T]]):
     """The results of a batch: one for each input, in its position."""
 
-    __slots__ = ("_rows", "_system", "_wall_s")
+    __slots__ = ("_rows", "_spec", "_system", "_wall_s")
 
     def __init__(
-        self, rows: Iterable[Result[T]], *, wall_s: float, system: str | None = None
+        self,
+        rows: Iterable[Result[T]],
+        *,
+        wall_s: float,
+        system: str | None = None,
+        spec: Spec[Any] | None = None,
     ) -> None:
         """Keep the results.
 
         Args:
             rows: one for each input, in their order.
             wall_s: seconds that the whole batch took.
-            system: the system text of the call, for the summary.
+            system: the system text of the call, for `print_summary`.
+            spec: of the values, for the columns of tables.
         """
         self._system = system
+        self._spec = spec
         self._rows = tuple(rows)
         self._wall_s = wall_s
 
@@ -60,7 +72,7 @@ class Results(Sequence[Result[T]]):
 
     @property
     def usage(self) -> Usage:
-        """Tokens over all attempts of all rows."""
+        """Tokens over all attempts of all rows, those included that were not asked this time."""
         return reduce(add, (row.usage for row in self._rows), Usage())
 
     @property
@@ -71,6 +83,39 @@ class Results(Sequence[Result[T]]):
     def print_summary(self) -> None:
         """Print each response with its prompt, context, metadata, ids and processing time."""
         print(summary_of(self._rows, system=self._system))
+
+    def summary(self) -> Summary:
+        """Sum the batch up; printed, it is a few lines to read."""
+        return summarized(self._rows, wall_s=self._wall_s)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write a Parquet file of a row a result, in order, errors in their place.
+
+        The columns and their types come from the output type, and are told in
+        `typedllm.batch.tables`; they are the same whatever the results are.
+
+        Args:
+            path: of the file; one that is there is replaced when the new one is whole.
+
+        Raises:
+            MissingDependency: when pyarrow is not installed.
+            UsageError: when the file cannot be written.
+        """
+        with ParquetWriter(path, self._spec) as writer:
+            for row in self._rows:
+                writer.add(row)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` of a row a result, in order, errors in their place.
+
+        The columns are those of `to_parquet`, and keep their Arrow types, so that a null does not
+        turn integers into floats.
+
+        Raises:
+            MissingDependency: when pandas or pyarrow is not installed.
+        """
+        pandas = require("pandas", "tables")
+        return arrow_table(self._rows, self._spec).to_pandas(types_mapper=pandas.ArrowDtype)
 
     def __repr__(self) -> str:
         usage = self.usage

@@ -3,173 +3,108 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import queue
-import threading
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar, cast
 
-from typedllm._checks import check_kind
-from typedllm.batch.results import Results
-from typedllm.errors import UsageError
-from typedllm.prompts.prompt import Prompt
-from typedllm.records import Result
+from typedllm.attempts.budget import Budget
+from typedllm.batch.progress import Progress, reporting
+from typedllm.batch.rows import Row, taken
+from typedllm.errors import NotAsked, UsageError
+from typedllm.records import Result, Usage
 
-__all__ = ["Progress", "Row", "collect", "complete", "rows_of"]
+__all__ = ["Running", "Work", "collect", "complete"]
 
 T = TypeVar("T")
 
-Progress: TypeAlias = bool | Callable[[int, int | None], None]
-"""True draws a bar; a function is called after each row with how many are done, and of how many
-(None where that is not known)."""
-
-_END: Final = object()
-_NONE: Final[Mapping[str, Any]] = {}
+Work: TypeAlias = Callable[[Row], Awaitable[Result[T]]]
+"""Makes the result of a row; a `UsageError` that it raises is its row's error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One input of a batch.
+class Running:
+    """How the rows of a batch are run.
 
     Attributes:
-        position: its place among the inputs, from 0.
-        prompt: what is asked.
-        id: the caller's id, or the position as text.
-        metadata: whatever the caller attached to it.
+        width: how many rows are under way.
+        progress: see `Progress`.
+        budget: what all of them may use; when it is spent, no further row is begun.
+        resumes: how the batch is gone on with when it is stopped, in words.
     """
 
-    position: int
-    prompt: object
-    id: str
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    width: int
+    progress: Progress = False
+    budget: Budget | None = None
+    resumes: str = ""
 
+    def resuming(self, resumes: str) -> Running:
+        """The same with how the batch is gone on with.
 
-def rows_of(
-    inputs: Iterable[object],
-    *,
-    ids: Iterable[str] | None = None,
-    metadata: Iterable[Mapping[str, Any]] | None = None,
-) -> Iterator[Row]:
-    """Yield the rows of a batch, as lazily as the inputs are.
-
-    Args:
-        inputs: prompts.
-        ids: as many ids; the positions when there are none.
-        metadata: as many mappings, given back with the results.
-
-    Raises:
-        UsageError: at once when the inputs are a single text or conversation turn; while going
-            through them when there are not as many ids or metadata.
-    """
-    given = cast(object, inputs)
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        kind = type(cast(object, given)).__name__
-        raise UsageError(
-            f"inputs: expected a list or another iterable of prompts, got one {kind}; "
-            "write [prompt], or use call for a single one"
-        )
-    check_kind("ids", ids, Iterable)
-    check_kind("metadata", metadata, Iterable)
-    return _rows_of(inputs, ids, metadata)
-
-
-def _rows_of(
-    inputs: Iterable[object],
-    ids: Iterable[str] | None,
-    metadata: Iterable[Mapping[str, Any]] | None,
-) -> Iterator[Row]:
-    beside = {"ids": ids, "metadata": metadata}
-    given = {name: iter(values) for name, values in beside.items() if values is not None}
-    position = -1
-    for position, prompt in enumerate(inputs):
-        extra = {name: next(values, _END) for name, values in given.items()}
-        for name, value in extra.items():
-            if value is _END:
-                raise UsageError(f"{name}: only {position} of them for more inputs than that")
-        own = prompt.metadata if isinstance(prompt, Prompt) else _NONE
-        attached = cast(Mapping[str, Any], extra.get("metadata", own))
-        row_id = str(extra.get("ids", position))
-        yield Row(position=position, prompt=prompt, id=row_id, metadata=attached)
-    for name, values in given.items():
-        if next(values, _END) is not _END:
-            raise UsageError(f"{name}: more than {position + 1} of them for as many inputs")
+        Args:
+            resumes: in words.
+        """
+        return replace(self, resumes=resumes)
 
 
 async def collect(
-    rows: Sequence[Row],
-    work: Callable[[object], Awaitable[Result[T]]],
-    *,
-    width: int,
-    progress: Progress = False,
-    system: str | None = None,
-) -> Results[T]:
-    """Run all rows and return their results in the rows' order.
+    rows: Sequence[Row], work: Work[T], running: Running
+) -> tuple[list[Result[T]], float]:
+    """Run all rows, and return their results in the rows' order, with the seconds it took.
 
     Args:
         rows: the rows, whose positions are 0, 1, 2, ...
-        work: makes the result of a prompt; a `UsageError` that it raises is its row's error.
-        width: how many rows are in flight.
-        progress: see `Progress`.
-        system: the system text of the call, for the summary.
+        work: makes the result of a row.
+        running: how they are run.
     """
     started = time.monotonic()
     results: list[Result[T] | None] = [None] * len(rows)
-    async with aclosing(_completed(rows, work, width, progress)) as completed:
+    async with aclosing(_completed(rows, work, running)) as completed:
         async for row, result in completed:
             results[row.position] = result
-    # Every position is filled: whatever kept a row from a result has been raised by now.
-    wall_s = time.monotonic() - started
-    return Results(cast(list[Result[T]], results), wall_s=wall_s, system=system)
+    for row in rows if None in results else ():  # the budget was spent before they were begun
+        if results[row.position] is None:
+            results[row.position] = _of(row, Result(error=_not_asked(running)))
+    return cast(list[Result[T]], results), time.monotonic() - started
 
 
 async def complete(
-    rows: Iterable[Row],
-    work: Callable[[object], Awaitable[Result[T]]],
-    *,
-    width: int,
-    progress: Progress = False,
+    rows: Iterable[Row], work: Work[T], running: Running
 ) -> AsyncGenerator[Result[T], None]:
     """Yield the result of each row as soon as it is there.
 
     The arguments are those of `collect`. Rows that are no list are taken one at a time, no further
-    ahead than `width` rows in flight and as many results not yet fetched, in a thread of their own.
+    ahead than are under way and as many results not yet fetched.
     """
-    async with aclosing(_completed(rows, work, width, progress)) as completed:
+    async with aclosing(_completed(rows, work, running)) as completed:
         async for _, result in completed:
             yield result
 
 
 async def _completed(
-    rows: Iterable[Row],
-    work: Callable[[object], Awaitable[Result[T]]],
-    width: int,
-    progress: Progress,
+    rows: Iterable[Row], work: Work[T], running: Running
 ) -> AsyncGenerator[tuple[Row, Result[T]], None]:
     total = len(rows) if isinstance(rows, Sequence) else None
-    width = width if total is None else min(width, total)
+    width = running.width if total is None else min(running.width, total)
     results: asyncio.Queue[tuple[Row, Result[T]] | None] = asyncio.Queue(maxsize=max(width, 1))
-    source = _listed(rows) if isinstance(rows, Sequence) else _pulled(rows)
+    source = taken(rows)
     turn = asyncio.Lock()
+    spending, stops = _Spending(running.budget), asyncio.Event()
 
     async def worker() -> None:
         while True:
             async with turn:
-                row = await anext(source, None)
+                row = None if stops.is_set() or spending.is_over() else await anext(source, None)
             if row is None:
                 return
-            await results.put((row, await _result(row, work)))
+            try:
+                result = await _result(row, work)
+            except BaseException:  # such as of a full disk under the journal: no further row
+                stops.set()
+                raise
+            spending.add(result)
+            await results.put((row, result))
 
     async def workers() -> None:
         # A source that fails ends itself; what is in flight is finished before its error is raised.
@@ -179,85 +114,56 @@ async def _completed(
             if outcome is not None:
                 raise outcome
 
-    running = asyncio.create_task(workers())
+    under_way = asyncio.create_task(workers())
+    done = 0
     try:
-        with _reporting(progress, total) as report:
-            done = 0
+        with reporting(running.progress, total) as report:
             while (item := await results.get()) is not None:
                 done += 1
-                report(done, total)
+                report.add(item[1])
                 yield item
-            await running
+            await under_way
+    except asyncio.CancelledError as stopped:
+        of = "" if total is None else f" of {total:,}"
+        stopped.add_note(f"stopped after {done:,}{of} rows{running.resumes}")
+        raise
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
         await source.aclose()
 
 
-async def _result(row: Row, work: Callable[[object], Awaitable[Result[T]]]) -> Result[T]:
+class _Spending:
+    """What the rows of a batch have used by now."""
+
+    def __init__(self, budget: Budget | None) -> None:
+        self._budget = budget
+        self._usage = Usage()
+        self._started = time.monotonic()
+
+    def add(self, result: Result[Any]) -> None:
+        if self._budget is not None and result.origin == "asked":
+            self._usage += result.usage
+
+    def is_over(self) -> bool:
+        seconds = time.monotonic() - self._started
+        return self._budget is not None and bool(self._budget.spent(self._usage, seconds))
+
+
+def _not_asked(running: Running) -> NotAsked:
+    return NotAsked(f"not asked, since {running.budget} is spent{running.resumes}")
+
+
+async def _result(row: Row, work: Work[T]) -> Result[T]:
     result: Result[T]
     try:
-        result = await work(row.prompt)
+        if isinstance(row.prompt, UsageError):  # an input that could not be read, as of a file
+            raise row.prompt
+        result = await work(row)
     except UsageError as error:
         result = Result(error=error)
+    return _of(row, result)
+
+
+def _of(row: Row, result: Result[T]) -> Result[T]:
     return replace(result, id=row.id, metadata=row.metadata, prompt=row.prompt)
-
-
-async def _listed(rows: Sequence[Row]) -> AsyncGenerator[Row, None]:
-    for row in rows:
-        yield row
-
-
-async def _pulled(rows: Iterable[Row]) -> AsyncGenerator[Row, None]:
-    # A generator may block, or call a model itself: it goes on in a thread of its own, not here.
-    loop = asyncio.get_running_loop()
-    wanted: queue.SimpleQueue[asyncio.Future[Row | None] | None] = queue.SimpleQueue()
-
-    def pull() -> None:
-        source = iter(rows)
-        while (future := wanted.get()) is not None:
-            try:
-                outcome: Row | BaseException | None = next(source, None)
-            except Exception as error:
-                outcome = error
-            loop.call_soon_threadsafe(_settle, future, outcome)
-
-    threading.Thread(
-        target=contextvars.copy_context().run, args=(pull,), name="typedllm-inputs", daemon=True
-    ).start()
-    try:
-        while True:
-            future: asyncio.Future[Row | None] = loop.create_future()
-            wanted.put(future)
-            row = await future
-            if row is None:
-                return
-            yield row
-    finally:
-        wanted.put(None)
-
-
-def _settle(future: asyncio.Future[Row | None], outcome: Row | BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-@contextmanager
-def _reporting(
-    progress: Progress, total: int | None
-) -> Generator[Callable[[int, int | None], None], None, None]:
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        with Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-            task = bar.add_task("rows", total=total)
-            yield lambda done, total: bar.update(task, completed=done)

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from itertools import count, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from itertools import islice
+from typing import Annotated
 
 import typer
 
-from typedllm.cli.inputs import Row, Source, open_source
-from typedllm.cli.output_types import HELP, field_names, read_output_type
+from typedllm.cli.inputs import Source, open_source
+from typedllm.cli.options import Limit, MaxTokens, Model, Out, Seed, System, Temperature
+from typedllm.cli.ordered import in_order
+from typedllm.cli.output_types import HELP, read_output_type
 from typedllm.cli.outputs import Format, open_writer
-from typedllm.errors import UsageError
 
-if TYPE_CHECKING:
-    from typedllm.client.llm import LLM
-    from typedllm.client.options import AnyType
-    from typedllm.records import Result
-
-__all__ = ["extract", "in_order"]
-
-_AHEAD: Final = 1024  # rows read and not yet written, which bounds what waits for a slow one
+__all__ = ["extract"]
 
 Input = Annotated[
     str,
     typer.Argument(
         metavar="INPUT",
-        help="A text; - for standard input; a .txt or .md file; or a .csv or .jsonl file of rows.",
+        help="A text; - for standard input; a .txt or .md file; or a file of rows: .csv, .jsonl or"
+        " .parquet.",
     ),
 ]
 Spec = Annotated[str, typer.Option("--spec", help=HELP)]
 Column = Annotated[
-    str | None, typer.Option(help="The column that holds the text, of a CSV or JSONL file.")
+    str | None, typer.Option(help="The column that holds the text, of a file of rows.")
 ]
-Model = Annotated[
-    str | None,
-    typer.Option(help="engine:model; else the one in TYPEDLLM_MODEL, else the embedded one."),
-]
-System = Annotated[str | None, typer.Option(help="A text that tells the model what it does.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")]
-Temperature = Annotated[float | None, typer.Option(min=0, help="0 takes the likeliest tokens.")]
-Seed = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")]
-Out = Annotated[Path | None, typer.Option(help="Write to this .jsonl or .csv file.")]
 Form = Annotated[
     Format | None,
     typer.Option("--format", help="How to write; else a table on a terminal, JSONL in a pipe."),
@@ -83,7 +65,7 @@ def extract(
         llm.explain(output_type)  # raises what concerns all rows, before a file is written
         try:
             with (
-                open_writer(form, out, opened, field_names(output_type)) as writer,
+                open_writer(form, out, opened, output_type) as writer,
                 _progress(opened, limit, shown=out is not None or not sys.stdout.isatty()) as step,
                 closing(in_order(llm, islice(opened.rows(), limit), output_type)) as answered,
             ):
@@ -101,51 +83,6 @@ def extract(
     if failed:
         typer.echo(f"{failed} of {written} rows failed; their error says why", err=True)
         raise typer.Exit(1)
-
-
-def in_order(
-    llm: LLM, rows: Iterable[Row], output_type: AnyType
-) -> Generator[tuple[Row, Result[Any]]]:
-    """Ask about rows, many at a time, and yield each with its result, in their order.
-
-    Args:
-        llm: whom to ask.
-        rows: the rows; read no further ahead than a bounded number.
-        output_type: what to answer about each.
-    """
-    from typedllm.records import Result
-
-    waiting: deque[tuple[Row, str | None]] = deque()  # with the id of its result
-    results: dict[str | None, Result[Any]] = {}
-    room = threading.Semaphore(_AHEAD)
-
-    def texts() -> Iterator[str]:
-        ids = map(str, count())
-        for row in rows:
-            if row.problem is not None:
-                waiting.append((row, None))
-                continue
-            room.acquire()
-            waiting.append((row, next(ids)))
-            yield row.text
-
-    def ready() -> Iterator[tuple[Row, Result[Any]]]:
-        while waiting:
-            row, number = waiting[0]
-            if row.problem is not None:
-                result: Result[Any] = Result(error=UsageError(row.problem))
-            elif number in results:
-                result = results.pop(number)
-                room.release()
-            else:
-                return
-            waiting.popleft()
-            yield row, result
-
-    for result in llm.iter_batch(texts(), output_type):
-        results[result.id] = result
-        yield from ready()
-    yield from ready()
 
 
 @contextmanager

@@ -1,40 +1,23 @@
-"""What `typedllm extract` reads: one text, or the rows of a CSV or JSONL file, one at a time."""
+"""What is asked about: one text, or each row of a file by a column or by a template."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
+from typedllm._checks import nearest
+from typedllm.cli.tables import ENDINGS, Row, Table, open_table
 from typedllm.errors import UsageError
 
-__all__ = ["Row", "Source", "open_source"]
+__all__ = ["Row", "Source", "open_rows", "open_source"]
 
 _TEXTS: Final = (".txt", ".md")
-_TABLES: Final = (".csv", ".jsonl")
-_ESCAPED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is no UTF-8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One input.
-
-    Attributes:
-        columns: what the row holds, as far as it could be read.
-        text: what is asked about.
-        problem: why the row cannot be read, with its place; None when it can.
-    """
-
-    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    text: str = ""
-    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,23 +26,25 @@ class Source:
 
     Attributes:
         columns: the names of all columns that any row has.
-        column: the one that holds the text.
+        column: the one that holds the text; None where a template takes the columns.
         rows: reads the rows from the start.
         path: the file of rows; None for one text.
+        schema: the Arrow schema of a Parquet file; None for any other.
     """
 
     columns: tuple[str, ...]
-    column: str
+    column: str | None
     rows: Callable[[], Iterable[Row]]
     path: Path | None = None
+    schema: Any = None
 
 
 def open_source(given: str, column: str | None) -> Source:
-    """Find out what is to be read.
+    """Find out what is to be read: one text, or rows.
 
     Args:
         given: a text; `-` for standard input; or the path of a file.
-        column: the column that holds the text, of a CSV or JSONL file.
+        column: the column that holds the text, of a file of rows.
 
     Raises:
         UsageError: when there is no such file or column, or the file is of another kind.
@@ -71,11 +56,56 @@ def open_source(given: str, column: str | None) -> Source:
         return _one(given, column)
     if path.suffix.lower() in _TEXTS:
         return _one(_decoded(path.read_bytes(), str(path)), column)
-    is_csv = path.suffix.lower() == ".csv"
-    columns = _csv_columns(path) if is_csv else _jsonl_columns(path)
-    column = _checked(column, columns, path)
-    rows = _csv_rows if is_csv else _jsonl_rows
-    return Source(columns=columns, column=column, rows=partial(rows, path, column), path=path)
+    table = open_table(path)
+    if column is None:
+        raise UsageError(f"--column: which column holds the text? {_there(path, table)}")
+    _check_column("--column", column, path, table)
+    return _source(path, table, column, partial(_with_text, column))
+
+
+def open_rows(
+    path: Path, *, column: str | None, variables: Sequence[str] | None, id_column: str | None
+) -> Source:
+    """Find out what the rows of a file are asked about.
+
+    Args:
+        path: a file that ends with one of `ENDINGS`.
+        column: the column that holds the text; None for the only one that can, or a template.
+        variables: the columns that a template needs; None where there is none.
+        id_column: the column that holds the id of each row; None for their positions.
+
+    Raises:
+        UsageError: when there is no such file or column, or the file is of another kind.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{path}: a file of rows ends with {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    table = open_table(path)
+    if id_column is not None:
+        _check_column("--id", id_column, path, table)
+    if variables is None:
+        column = _text_column(path, table, id_column) if column is None else column
+        _check_column("--column", column, path, table)
+        asked: Callable[[Row], Row] = partial(_with_some_text, column)
+    else:
+        for name in variables:
+            _check_column("--template", name, path, table)
+        asked = partial(_with_values, variables)
+    if id_column is None:
+        return _source(path, table, column, asked)
+    return _source(path, table, column, lambda row: asked(_with_id(id_column, row)))
+
+
+def _source(
+    path: Path, table: Table, column: str | None, asked: Callable[[Row], Row]
+) -> Source:
+    def rows() -> Iterator[Row]:
+        return (row if row.problem is not None else asked(row) for row in table.rows())
+
+    return Source(
+        columns=table.columns, column=column, rows=rows, path=path, schema=table.schema
+    )
 
 
 def _path(given: str) -> Path | None:
@@ -85,10 +115,11 @@ def _path(given: str) -> Path | None:
         exists = path.is_file()
     except (OSError, ValueError):  # too long for a path
         return None
-    known = path.suffix.lower() in (*_TEXTS, *_TABLES)
+    endings = (*_TEXTS, *ENDINGS)
+    known = path.suffix.lower() in endings
     if exists and not known:
         raise UsageError(
-            f"{path}: the ending of a file says what it holds: {', '.join((*_TEXTS, *_TABLES))};"
+            f"{path}: the ending of a file says what it holds: {', '.join(endings)};"
             " for one text of another kind: typedllm extract - < FILE"
         )
     if known and not exists and not re.search(r"\s", given):
@@ -98,7 +129,7 @@ def _path(given: str) -> Path | None:
 
 def _one(text: str, column: str | None) -> Source:
     if column is not None:
-        raise UsageError("--column goes with a CSV or JSONL file; this is one text")
+        raise UsageError("--column goes with a file of rows, such as CSV; this is one text")
     if not text.strip():
         raise UsageError("the text is empty")
     return Source(
@@ -117,117 +148,58 @@ def _decoded(content: bytes, name: str) -> str:
         ) from error
 
 
-def _checked(column: str | None, columns: tuple[str, ...], path: Path) -> str:
-    there = f"{path} has the columns {', '.join(columns)}"
-    if column is None:
-        raise UsageError(f"--column: which column holds the text? {there}")
-    if column not in columns:
-        close = get_close_matches(column, columns, n=1)
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise UsageError(f"--column: there is no {column!r}{meant}; {there}")
-    return column
+def _there(path: Path, table: Table) -> str:
+    return f"{path} has the columns {', '.join(table.columns)}"
 
 
-def _open(path: Path) -> TextIO:
-    # Bytes that are no UTF-8 survive reading as lone surrogates, and are an error of their row.
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _check_column(option: str, column: str, path: Path, table: Table) -> None:
+    if column not in table.columns:
+        meant = nearest(column, table.columns)
+        raise UsageError(f"{option}: there is no {column!r}{meant}; {_there(path, table)}")
 
 
-def _foreign(text: str) -> str | None:
-    """What is wrong with the bytes of a text, if anything."""
-    match = _ESCAPED.search(text)
-    return f"byte 0x{ord(match[0]) - 0xDC00:02x} is no UTF-8" if match else None
+def _text_column(path: Path, table: Table, id_column: str | None) -> str:
+    texts = [name for name in table.texts if name != id_column]
+    if len(texts) != 1:
+        raise UsageError(
+            f"--column: which column holds the text? {_there(path, table)}; or give a --template"
+        )
+    return texts[0]
 
 
-def _shown(text: str) -> str:
-    return _ESCAPED.sub("\ufffd", text)
+def _with_text(column: str, row: Row) -> Row:
+    """The row with the text of a column, or with the problem that there is none."""
+    if column not in row.columns:
+        has = ", ".join(row.columns) or "nothing"
+        return _broken(row, f"no {column!r} in it; it has {has}")
+    value = row.columns[column]
+    if not isinstance(value, str):
+        kind = "null" if value is None else type(value).__name__
+        return _broken(row, f"{column!r} is no text but {kind}")
+    return replace(row, text=value)
 
 
-def _csv_columns(path: Path) -> tuple[str, ...]:
-    with _open(path) as file:
-        try:
-            columns = next(csv.reader(file, strict=True), list[str]())
-        except csv.Error as error:
-            raise UsageError(f"{path}, line 1: {error}") from error
-    if problem := _foreign("".join(columns)):
-        raise UsageError(f"{path}, line 1: {problem}; save the file as UTF-8")
-    if not columns:
-        raise UsageError(f"{path}: its first line has to name the columns, and is empty")
-    for name in columns:
-        if columns.count(name) > 1:
-            raise UsageError(f"{path}, line 1: two columns are called {name!r}; rename one")
-    return tuple(columns)
+def _with_some_text(column: str, row: Row) -> Row:
+    row = _with_text(column, row)
+    if row.text is not None and not row.text.strip():
+        return _broken(row, f"{column!r} is empty")
+    return row
 
 
-def _csv_rows(path: Path, column: str) -> Iterator[Row]:
-    with _open(path) as file:
-        reader = csv.reader(file, strict=True)
-        names = next(reader)
-        while True:
-            place = f"{path}, line {reader.line_num + 1}"
-            try:
-                values = next(reader, None)
-            except csv.Error as error:
-                yield Row(problem=f"{place}: {error}")
-                continue
-            if values is None:
-                return
-            if values:
-                yield _csv_row(names, values, column, place)
+def _with_values(variables: Sequence[str], row: Row) -> Row:
+    for name in variables:
+        if row.columns.get(name) is None:
+            what = "is null" if name in row.columns else "is not in it"
+            return _broken(row, f"{name!r}, which the template needs, {what}")
+    return row
 
 
-def _csv_row(names: list[str], values: list[str], column: str, place: str) -> Row:
-    cells = dict(zip(names, map(_shown, values), strict=False))
-    if len(values) != len(names):
-        problem = f"{len(values)} values for {len(names)} columns"
-    else:
-        problem = _foreign("".join(values))
-    if problem:
-        return Row(columns=cells, problem=f"{place}: {problem}")
-    return Row(columns=cells, text=cells[column])
+def _with_id(column: str, row: Row) -> Row:
+    value = row.columns.get(column)
+    if value is None:
+        return row
+    return replace(row, id=value if isinstance(value, str) else json.dumps(value))
 
 
-def _jsonl_columns(path: Path) -> tuple[str, ...]:
-    columns: dict[str, None] = {}  # a set that keeps the order
-    for _, row in _jsonl_objects(path):
-        if isinstance(row, dict):
-            columns.update(dict.fromkeys(row))
-    if not columns:
-        raise UsageError(f"{path}: no line of it is a JSON object")
-    return tuple(columns)
-
-
-def _jsonl_rows(path: Path, column: str) -> Iterator[Row]:
-    for place, row in _jsonl_objects(path):
-        if isinstance(row, str):
-            yield Row(problem=f"{place}: {row}")
-        elif column not in row:
-            has = ", ".join(row) or "nothing"
-            yield Row(columns=row, problem=f"{place}: no {column!r} in it; it has {has}")
-        elif not isinstance(row[column], str):
-            kind = type(row[column]).__name__
-            yield Row(columns=row, problem=f"{place}: {column!r} is no text but {kind}")
-        else:
-            yield Row(columns=row, text=row[column])
-
-
-def _jsonl_objects(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield the place of each line, and its object, or what is wrong with it."""
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield f"{path}, line {number}", _jsonl_object(line)
-
-
-def _jsonl_object(line: str) -> dict[str, Any] | str:
-    if problem := _foreign(line):
-        return problem
-    try:
-        row: object = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"no JSON: {error.msg} at column {error.colno}"
-    except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
-    if not isinstance(row, dict):
-        return f"a JSON {type(row).__name__}, not an object"
-    return cast(dict[str, Any], row)
+def _broken(row: Row, problem: str) -> Row:
+    return replace(row, text=None, problem=f"{row.place}: {problem}")

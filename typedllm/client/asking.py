@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from typedllm._checks import check_kind
-from typedllm.attempts import Listen, Policy, Task, attempts, classified, drive
-from typedllm.batch.results import Results
-from typedllm.batch.run import collect, rows_of
+from typedllm.attempts import Listen, Policy, Send, Task, attempts, classified, drive
+from typedllm.batch.cache import Cache
+from typedllm.batch.keys import Keys
+from typedllm.batch.memory import Memory, Recorded, Seen
+from typedllm.batch.rows import Row
 from typedllm.client.checks import check_options
-from typedllm.client.options import AnyType, BatchOptions, Options
+from typedllm.client.options import AnyType, Options
 from typedllm.constraints.compile import compile_spec
 from typedllm.engines.base import Engine, model_name, provider_of
 from typedllm.errors import UnsupportedConstraint, UsageError
 from typedllm.prices import Prices, price_of
 from typedllm.prompts.prompt import Prompt, Wording, conversation
 from typedllm.prompts.templates import Rendered, template
-from typedllm.records import JsonSchema, Labels, Limits, Result, Sampling
+from typedllm.records import JsonSchema, Labels, Limits, Reply, Result, Sampling
 from typedllm.spec.labels import labels_at
 from typedllm.spec.spec import Spec, spec_of
 
-__all__ = ["Asking", "Standing", "collected"]
+__all__ = ["Asking", "Flow", "Standing"]
+
+Flow: TypeAlias = Callable[[Task[Any], Rendered], Generator[Send, Reply, Result[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +38,20 @@ class Asking:
     Attributes:
         task: what is asked, and how.
         wording: how prompts are put into words.
+        flow: `attempts`, or `classified` where labels are scored in place of an answer.
+        prepare: makes the prompt of what is given for a row; None where that is one.
+        cache: answers of earlier calls, if they are kept.
+        cached: how often each request was asked with the cache.
+        memory: knows answers that are there already; None where every request is asked.
     """
 
     task: Task[Any]
     wording: Wording
+    flow: Flow = attempts
+    prepare: Callable[[Any], object] | None = None
+    cache: Cache | None = None
+    cached: Seen = field(default_factory=Counter[str])
+    memory: Memory[Any] | None = None
 
     @property
     def width(self) -> int:
@@ -51,21 +66,29 @@ class Asking:
         """
         return conversation(asked, self.task.spec, self.wording)
 
-    async def result(self, asked: object) -> Result[Any]:
-        """Ask.
+    async def result(self, row: Row) -> Result[Any]:
+        """Make the result of a row of a batch.
 
         Raises:
             UsageError: when it is no prompt, or its template cannot be rendered.
         """
-        return await drive(attempts(self.task, self.prompt(asked)))
+        asked = row.prompt if self.prepare is None else self.prepare(row.prompt)
+        return await self._answered(self.prompt(asked), row.id)
 
-    async def classified(self, asked: object) -> Result[Any]:
-        """Have the labels of the whole answer scored, and take the likeliest.
+    def remembering(self, recorded: Recorded | None = None) -> Asking:
+        """The same, with a memory of the answers that are there already.
 
-        Raises:
-            UsageError: when it is no prompt, or its template cannot be rendered.
+        Args:
+            recorded: the journal of a batch.
         """
-        return await drive(classified(self.task, self.prompt(asked)))
+        memory: Memory[Any] = Memory(
+            task=self.task,
+            keys=Keys(self.task, classifies=self.flow is classified),
+            recorded=recorded,
+            cache=self.cache,
+            cached=self.cached,
+        )
+        return replace(self, memory=memory)
 
     async def sent(
         self, asked: object, prompt: Rendered, listen: Listen | None = None
@@ -77,10 +100,18 @@ class Asking:
             prompt: messages or raw segments.
             listen: names who hears the pieces of each answer.
         """
-        result = await drive(attempts(self.task, prompt), listen)
+        result = await self._answered(prompt, "", listen)
         if isinstance(asked, Prompt):
             return replace(result, prompt=asked, metadata=asked.metadata)
         return replace(result, prompt=asked)
+
+    async def _answered(
+        self, prompt: Rendered, row_id: str, listen: Listen | None = None
+    ) -> Result[Any]:
+        def ask() -> Awaitable[Result[Any]]:
+            return drive(self.flow(self.task, prompt), listen)
+
+        return await (ask() if self.memory is None else self.memory.result(prompt, row_id, ask))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,13 +125,16 @@ class Standing:
     policy: Policy
     timeout_s: float | None
     prices: Prices
+    cache: Cache | None = None
+    cached: Seen = field(default_factory=Counter[str])
 
-    def asking(self, output_type: object, options: Options) -> Asking:
+    def asking(self, output_type: object, options: Options, flow: Flow = attempts) -> Asking:
         """Join it with the output type and the keywords of a call.
 
         Args:
             output_type: what to answer.
             options: the keywords.
+            flow: how it is asked.
 
         Raises:
             UsageError: when the output type or a keyword cannot be understood, or the engine has no
@@ -117,9 +151,9 @@ class Standing:
                 engine=engine,
                 spec=spec,
                 constraint=compiled.constraint,
-                # what a remote API promises is not ours to promise
                 limits=limits or self.limits,
                 priced=price_of(model_name(engine), provider_of(engine), self.prices),
+                # what a remote API promises is not ours to promise
                 guaranteed=compiled.plan.guaranteed
                 and not isinstance(compiled.constraint, JsonSchema),
                 sampling=sampling or self.sampling,
@@ -130,7 +164,14 @@ class Standing:
                 fallback=task,
             )
         assert task is not None
-        return Asking(task=task, wording=self._worded(options))
+        asking = Asking(
+            task=task,
+            wording=self._worded(options),
+            flow=flow,
+            cache=self.cache,
+            cached=self.cached,
+        )
+        return asking if self.cache is None else asking.remembering()
 
     def _worded(self, options: Options) -> Wording:
         given: dict[str, Any] = {
@@ -142,34 +183,6 @@ class Standing:
         if isinstance(named, str | Path):  # one that is not there concerns the whole call
             given["template"] = template(named)
         return replace(self.wording, **given) if given else self.wording
-
-
-def collected(
-    asking: Asking,
-    inputs: Iterable[object],
-    options: BatchOptions,
-    work: Callable[[object], Awaitable[Result[Any]]] | None = None,
-) -> Coroutine[Any, Any, Results[Any]]:
-    """Run the rows of a batch.
-
-    Args:
-        asking: what the rows have in common.
-        inputs: what is asked.
-        options: `ids`, `metadata` and `progress`.
-        work: makes the result of a row, in place of `asking.result`; a `UsageError` that it raises
-            is its row's error.
-
-    Raises:
-        UsageError: when the inputs are none, or not as many as ids or metadata.
-    """
-    rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
-    return collect(
-        list(rows),
-        work or asking.result,
-        width=asking.width,
-        progress=options.get("progress", False),
-        system=asking.wording.system,
-    )
 
 
 def _scored(engine: Engine, spec: Spec[Any], paths: Sequence[str]) -> tuple[Labels, ...]:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 from typing_extensions import TypeForm, Unpack
 
 from typedllm._checks import check_kind, check_number, check_text
+from typedllm.batch.progress import Progress
 from typedllm.batch.results import Results
-from typedllm.batch.run import Progress, collect, rows_of
+from typedllm.batch.rows import Row, rows_of
+from typedllm.batch.run import Running, collect
 from typedllm.client.derived import blocking, unwrapped, verb
 from typedllm.client.options import AnyType, Options, PlainText, TurnOptions, Untyped
 from typedllm.errors import TypedLLMError, UsageError
@@ -279,11 +281,13 @@ async def all_played(
                 " write Conversation(turns=[...])"
             )
 
-    async def work(asked: object) -> Result[Results[Any]]:
-        return Result(value=await _played(llm, cast(Conversation, asked), output_type, options))
+    async def work(row: Row) -> Result[Results[Any]]:
+        said = cast(Conversation, row.prompt)
+        return Result(value=await _played(llm, said, output_type, options))
 
-    rows = list(rows_of(conversations))
-    return [row.unwrap() for row in await collect(rows, work, width=width, progress=progress)]
+    running = Running(width=width, progress=progress)
+    results, _ = await collect(list(rows_of(conversations)), work, running)
+    return [result.unwrap() for result in results]
 
 
 async def _said(chat: Chat, turn: Turn, output_type: Any) -> Result[Any]:

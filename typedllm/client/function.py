@@ -23,7 +23,7 @@ from typing import (
 from typing_extensions import TypeForm, Unpack
 
 from typedllm.batch.results import Results
-from typedllm.client.asking import collected
+from typedllm.client.batches import collected
 from typedllm.client.derived import blocking
 from typedllm.client.options import BatchOptions, Options
 from typedllm.client.rendering import RenderedPrompt
@@ -130,12 +130,8 @@ class _Typed(Generic[P, R]):
         """
         parts = self._parts
         joined: BatchOptions = {**parts.options, **options}
-        asking = parts.llm.asking(parts.output_type, joined)
-
-        async def work(row: object) -> Result[R]:
-            return await asking.result(parts.row(row))
-
-        return collected(asking, rows, joined, work)
+        asking = replace(parts.llm.asking(parts.output_type, joined), prepare=parts.row)
+        return collected(asking, rows, joined)
 
     batch = blocking(abatch)
 

@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 from typedllm import _bridge
 from typedllm._checks import check_kind
 from typedllm.attempts import Policy
+from typedllm.batch.cache import Cache
 from typedllm.batch.results import Results
 from typedllm.client.asking import Standing
 from typedllm.client.chat import Chat, all_played
@@ -48,8 +49,35 @@ class LLM(Verbs):
     """A model, and how to ask it.
 
     Usable from many threads and event loops at once, and as a context manager. Each verb is there
-    twice: `call`, `run`, `batch`, `iter_batch` wait; `acall`, `arun`, `abatch`, `aiter_batch` are
-    awaited.
+    twice: `call`, `run`, `stream`, `batch`, `iter_batch` wait; `acall`, `arun`, `astream`,
+    `abatch`, `aiter_batch` are awaited.
+
+    Args:
+        model: `engine:model`, such as `embedded:folder`; or an engine, which is closed with
+            this; or None for the model named in `TYPEDLLM_MODEL`, else the embedded one.
+        fallback: further ones, each asked when the service of those before it has failed for
+            good; the options below are of the first.
+        system: a system text that comes before the instruction of every call.
+        chat_template: the raw prompt format that messages are put into, in place of the
+            model's own: a family such as `llama2`, or what `chat_format` takes or gives.
+        sampling: how tokens are chosen.
+        limits: bounds on what an output type leaves open.
+        timeout_s: seconds for each result, waits and repairs included; None is no limit.
+        policy: how often to send again, and when; None is the environment's, see
+            `typedllm.settings.retry_settings`.
+        prices: of models, by `engine:model`, for `Usage.cost`; they go before those that are
+            known of a provider's models.
+        cache: a file that keeps the answers of all calls, so that none is asked twice; None
+            keeps none. Where answers are sampled, the nth equal request gets the nth answer.
+        cache_bytes: most bytes of the cache; the least recently used answers go first.
+        api_key: for engines that take one.
+        base_url: for engines that take one.
+        engine_args: further options of the engine, by name.
+        observers: are told of every request and its reply.
+        log: a file that gets a line of JSON for every request and its reply, keys taken out.
+
+    Raises:
+        UsageError: for an unknown engine, an option that it does not take, or a missing model.
     """
 
     def __init__(
@@ -64,48 +92,22 @@ class LLM(Verbs):
         timeout_s: float | None = None,
         policy: Policy | None = None,
         prices: Prices | None = None,
+        cache: str | Path | None = None,
+        cache_bytes: int = 1 << 30,
         api_key: str | None = None,
         base_url: str | None = None,
         engine_args: Mapping[str, Any] | None = None,
         observers: Sequence[Observer] = (),
         log: str | Path | None = None,
     ) -> None:
-        """Open a model.
-
-        Args:
-            model: `engine:model`, such as `embedded:folder`; or an engine, which is closed with
-                this; or None for the model named in `TYPEDLLM_MODEL`, else the embedded one.
-            fallback: further ones, each asked when the service of those before it has failed for
-                good; the options below are of the first.
-            system: a system text that comes before the instruction of every call.
-            chat_template: the raw prompt format that messages are put into, in place of the
-                model's own: a family such as `llama2`, or what `chat_format` takes or gives.
-            sampling: how tokens are chosen.
-            limits: bounds on what an output type leaves open.
-            timeout_s: seconds for each result, waits and repairs included; None is no limit.
-            policy: how often to send again, and when; None is the environment's, see
-                `typedllm.settings.retry_settings`.
-            prices: of models, by `engine:model`, for `Usage.cost`; they go before those that are
-                known of a provider's models.
-            api_key: for engines that take one.
-            base_url: for engines that take one.
-            engine_args: further options of the engine, by name.
-            observers: are told of every request and its reply.
-            log: a file that gets a line of JSON for every request and its reply, keys taken out.
-
-        Raises:
-            UsageError: for an unknown engine, an option that it does not take, or a missing model.
-        """
         options = {"api_key": api_key, "base_url": base_url, **(engine_args or {})}
         check_options(sampling, limits, timeout_s)
         check_kind("policy", policy, Policy)
         check_kind("observers", observers, Sequence)
         check_kind("system", system, str)
-        observing = [*_loggers(log, api_key), *observers]
         opened = [_opened(model, options), *(_opened(m, {}) for m in checked_models(fallback))]
-        engines: list[Engine] = [Observed(engine, observing) for engine in opened]
-        if chat_template is not None:
-            engines = _formatted(engines, chat_template)
+        observing = [*_loggers(log, api_key), *observers]
+        engines = _watched(opened, observing, chat_template)
         self._engine = engines[0]
         self._standing = Standing(
             engines=tuple(engines),
@@ -115,6 +117,7 @@ class LLM(Verbs):
             policy=policy or Policy(**retry_settings()),
             timeout_s=timeout_s,
             prices=checked_prices(prices),
+            cache=None if cache is None else Cache(cache, max_bytes=cache_bytes),
         )
 
     @verb(Options)
@@ -242,6 +245,8 @@ class LLM(Verbs):
             self._closed = True
             for engine in self._standing.engines:
                 await engine.close()
+            if self._standing.cache is not None:
+                self._standing.cache.close()
 
     def close(self) -> None:
         """Close the engines; calls in flight fail, and so do later ones."""
@@ -281,7 +286,15 @@ def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:
     return checked_engine(model)
 
 
-def _formatted(engines: list[Engine], chat_template: str | Path | ChatFormat) -> list[Engine]:
+def _watched(
+    opened: Sequence[Engine],
+    observers: Sequence[Observer],
+    chat_template: str | Path | ChatFormat | None,
+) -> list[Engine]:
+    """Engines behind their format and what watches them."""
+    engines: list[Engine] = [Observed(engine, observers) for engine in opened]
+    if chat_template is None:
+        return engines
     given = isinstance(chat_template, ChatFormat)
     found = chat_template if given else chat_format(chat_template)
     return [Formatted(engine, found) for engine in engines]

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias, TypedDict
 
 from typing_extensions import TypeForm
 
-from typedllm.batch.run import Progress
+from typedllm.attempts import Budget
+from typedllm.batch.progress import Progress
 from typedllm.prompts.examples import Examples
 from typedllm.prompts.prompt import Input
 from typedllm.prompts.templates import Template
@@ -87,10 +88,21 @@ class BatchOptions(Options, total=False):
     Attributes:
         ids: an id for each input, for `Result.id`; its position as text when there are none.
         metadata: a mapping for each input, for `Result.metadata`.
-        progress: True for a bar, or a function that is called with how many rows are done and how
-            many there are.
+        progress: True shows how far it has come on standard error; a function is called after each
+            row with a snapshot.
+        journal: a file that keeps what came of each row, durable before it is reported: the same
+            call with it goes on where it was stopped, and asks nothing twice.
+        retry_failed: whether all rows of the journal that have an error are asked again, and not
+            only those whose service failed.
+        any_engine: whether answers in the journal by another engine or model count too.
+        budget: what all rows may use before no further one is begun; those that are not have the
+            error `NotAsked`.
     """
 
     ids: Iterable[str] | None
     metadata: Iterable[Mapping[str, Any]] | None
     progress: Progress
+    journal: str | Path | None
+    retry_failed: bool
+    any_engine: bool
+    budget: Budget | None

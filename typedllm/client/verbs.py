@@ -7,9 +7,10 @@ from typing import Any, TypeVar, cast, overload
 
 from typing_extensions import TypeForm, Unpack
 
+from typedllm.attempts import attempts, classified
 from typedllm.batch.results import Results
-from typedllm.batch.run import complete, rows_of
-from typedllm.client.asking import Asking, Standing, collected
+from typedllm.client.asking import Asking, Flow, Standing
+from typedllm.client.batches import collected, iterated
 from typedllm.client.derived import blocking, streaming, unwrapped, verb
 from typedllm.client.options import AnyType, BatchOptions, Inputs, Options, PlainText, Untyped
 from typedllm.client.stream import Event, StartsAnew, streamed
@@ -26,26 +27,27 @@ T = TypeVar("T")
 class Verbs:
     """What an LLM can be asked.
 
-    Each verb is there twice: `call`, `run`, `batch`, `iter_batch` wait; `acall`, `arun`, `abatch`,
-    `aiter_batch` are awaited.
+    Each verb is there twice: `call`, `run`, `stream`, `batch`, `iter_batch` wait; `acall`, `arun`,
+    `astream`, `abatch`, `aiter_batch` are awaited.
     """
 
     _standing: Standing
     _closed = False
 
-    def asking(self, output_type: Any, options: Options) -> Asking:
+    def asking(self, output_type: Any, options: Options, flow: Flow = attempts) -> Asking:
         """What the requests of a call have in common, for what is built on the verbs.
 
         Args:
             output_type: what to answer.
             options: the keywords of the call.
+            flow: how it is asked.
 
         Raises:
             UsageError: for what concerns the whole call, such as the output type.
         """
         if self._closed:
             raise UsageError("this LLM is closed; ask before close(), or make another")
-        return self._standing.asking(output_type, options)
+        return self._standing.asking(output_type, options, flow)
 
     @overload
     def arun(
@@ -189,8 +191,11 @@ class Verbs:
             output_type: what to answer to each.
             options: those of `run`, `timeout_s` for each row; `ids`, an id for each input, for
                 `Result.id` (its position as text when there are none); `metadata`, a mapping for
-                each input, for `Result.metadata`; `progress`, True for a bar, or a function that is
-                called with how many rows are done and how many there are.
+                each input, for `Result.metadata`; `progress`, True to show how far it has come, or
+                a function that is called with a snapshot after each row; `journal`, a file that
+                keeps what came of each row, so that the same call goes on where it was stopped
+                (with `retry_failed` and `any_engine`, see `BatchOptions`); `budget`, what all rows
+                may use before no further one is begun.
 
         Raises:
             UsageError: for what concerns all rows, such as the output type.
@@ -228,13 +233,7 @@ class Verbs:
             UsageError: for what concerns all rows, such as the output type.
         """
         asking = self.asking(output_type, options)
-        rows = rows_of(inputs, ids=options.get("ids"), metadata=options.get("metadata"))
-        return complete(
-            list(rows) if isinstance(inputs, list | tuple) else rows,
-            asking.result,
-            width=asking.width,
-            progress=options.get("progress", False),
-        )
+        return iterated(asking, inputs, options)
 
     @overload
     def aclassify(
@@ -264,8 +263,8 @@ class Verbs:
         Raises:
             UsageError: when these are no labels, the engine scores none, or as `run` does.
         """
-        asking = self.asking(labels, {**options, "distribution": ["$"]})
-        return asking.classified(prompt)
+        asking = self.asking(labels, {**options, "distribution": ["$"]}, classified)
+        return asking.sent(prompt, asking.prompt(prompt))
 
     @overload
     def aclassify_batch(
@@ -280,8 +279,8 @@ class Verbs:
         self, inputs: Inputs, labels: Any, **options: Unpack[BatchOptions]
     ) -> Coroutine[Any, Any, Results[Any]]:
         """Give each of many texts one of some labels; the arguments are those of `classify`."""
-        asking = self.asking(labels, {**options, "distribution": ["$"]})
-        return collected(asking, inputs, options, asking.classified)
+        asking = self.asking(labels, {**options, "distribution": ["$"]}, classified)
+        return collected(asking, inputs, options)
 
     run = blocking(arun)
     classify = blocking(aclassify)

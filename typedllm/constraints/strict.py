@@ -7,7 +7,7 @@ Keywords that combine schemas are rewritten by the same algebra as for grammars.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -17,10 +17,10 @@ from typedllm.constraints.combined import assertions, combines, enumerated, tran
 from typedllm.constraints.identifiers import localized
 from typedllm.constraints.plan import Notes
 from typedllm.constraints.references import References
-from typedllm.constraints.strict_facets import SchemaRules, facets
+from typedllm.constraints.strict_facets import SchemaRules, facets, note_enumeration
 from typedllm.records import Limits
 from typedllm.spec.dialects import dialect_of
-from typedllm.spec.keywords import BY_TYPE, TYPED, escape, implied
+from typedllm.spec.keywords import BY_TYPE, TYPED, escape, implied, walk
 
 __all__ = ["Normal", "Unsaid", "normal_form"]
 
@@ -100,20 +100,21 @@ class _Normalizing:
         """The whole."""
         root = self.node(self._root, "#")
         for reference, name in self._names.items():
-            if name in self._at_once(name):
+            if name in self._reached(name, _alternatives):
                 raise Unsaid(reference, "$ref", "it refers to itself at once")
+            if not self._rules.recursion and name in self._reached(name, _parts):
+                raise Unsaid(reference, "$ref", f"the dialect {self._rules.name} has no recursion")
         return Normal(root, self._definitions)
 
-    def _at_once(self, name: str) -> set[str]:
-        """The definitions that a definition stands for, itself or among others."""
+    def _reached(self, name: str, near: Callable[[Schema], Iterable[Schema]]) -> set[str]:
+        """The definitions that those parts of a definition refer to which are near to it."""
         found, waiting = set[str](), [self._definitions[name]]
         while waiting:
-            part = waiting.pop()
-            waiting += part.get("anyOf", ())
-            target = part.get("$ref", "").removeprefix("#/$defs/")
-            if target and target not in found:
-                found.add(target)
-                waiting.append(self._definitions[target])
+            for part in near(waiting.pop()):
+                target = part.get("$ref", "").removeprefix("#/$defs/")
+                if target and target not in found:
+                    found.add(target)
+                    waiting.append(self._definitions[target])
         return found
 
     def node(self, schema: object, pointer: str) -> dict[str, Any]:
@@ -197,6 +198,7 @@ class _Normalizing:
         values = enumerated(schema, base, pointer, self._draft, self._notes)
         if not values or any(isinstance(value, list | dict) for value in values):
             raise Unsaid(pointer, base, "its values are lists or objects")
+        note_enumeration(values, base, pointer, self._notes, self._rules)
         return {"enum": values}
 
     def _referred(self, reference: str, pointer: str) -> dict[str, Any]:
@@ -291,6 +293,8 @@ class _Normalizing:
             for name, inner in named.items()
             if inner is not False or name in required
         }
+        if not made and not self._rules.empty_objects:
+            raise Unsaid(pointer, "properties", "it has none")
         if optional := [name for name in made if name not in required]:
             told = f"what may be left out is null instead: {', '.join(optional[:5])}"
             more = f" and {len(optional) - 5} more" if len(optional) > 5 else ""
@@ -298,6 +302,18 @@ class _Normalizing:
         elif "properties" in schema:
             self._notes.held(pointer, ["properties"])
         return {"properties": made, "required": list(required), "additionalProperties": False}
+
+
+def _alternatives(schema: Schema) -> Iterator[Schema]:
+    """A normal form and those that it stands for: itself, or its branches."""
+    yield schema
+    for branch in schema.get("anyOf", ()):
+        yield from _alternatives(branch)
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    """A normal form and all that is in it."""
+    return (part for _, part in walk(schema))
 
 
 def _either(nodes: Sequence[dict[str, Any]], pointer: str, keyword: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from typedllm.grammar.complexity import TooComplex
 from typedllm.grammar.pattern import NotRegular, parse_pattern
 from typedllm.spec.keywords import BY_TYPE
 
-__all__ = ["SchemaRules", "facets", "is_anchored"]
+__all__ = ["SchemaRules", "facets", "is_anchored", "kind_of", "note_enumeration"]
 
 Schema = Mapping[str, Any]
 
@@ -24,6 +24,7 @@ _STRUCTURE: Final = frozenset(
     | {"patternProperties"}
 )
 _REGULAR: Final = frozenset({"uuid", "ipv4", "ipv6"})  # the others have rules beyond a form
+_KINDS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 _PYTHON: Final = {  # types that take more than the format beside them says, or other than that
     "datetime": "a time without a zone is one too",
     "naive-datetime": "a time without a zone",
@@ -40,7 +41,14 @@ class SchemaRules:
     Attributes:
         name: as `Traits.dialect` has it.
         keywords: bounds on values that are enforced.
+        sent: further bounds that are taken, but not sure to be enforced.
+        least_items: most that `minItems` may be; None is no limit.
         formats: values of `format` that are known.
+        enum_kinds: types of the values that an enumeration may have.
+        enum_case: whether an enumerated text is written with its own capitals.
+        recursion: whether a definition may refer to itself.
+        empty_objects: whether an object may have no properties.
+        unions: most places that may be of several types; what has more is sent as a hint.
         properties: most properties in the whole schema; None is no limit, here and below.
         depth: most objects inside each other.
         enum_values: most values of enumerations in the whole schema.
@@ -52,7 +60,14 @@ class SchemaRules:
 
     name: str
     keywords: frozenset[str] = frozenset()
+    sent: frozenset[str] = frozenset()
+    least_items: int | None = None
     formats: frozenset[str] = frozenset()
+    enum_kinds: frozenset[str] = _KINDS
+    enum_case: bool = True
+    recursion: bool = True
+    empty_objects: bool = True
+    unions: int | None = None
     properties: int | None = None
     depth: int | None = None
     enum_values: int | None = None
@@ -60,6 +75,59 @@ class SchemaRules:
     large_enum_characters: int | None = None
     loose: str = ""
     in_prompt: bool = False
+
+    def takes(self, word: str, value: Any) -> bool:
+        """Whether a bound is sent.
+
+        Args:
+            word: its keyword.
+            value: what it says.
+        """
+        if word == "format":
+            return value in self.formats
+        if word == "minItems" and self.least_items is not None and value > self.least_items:
+            return False
+        known = word in self.keywords or word in self.sent
+        return known and (word != "pattern" or is_anchored(value))
+
+
+def kind_of(value: object) -> str:
+    """The type of a value, in JSON Schema's words.
+
+    Args:
+        value: no list and no object.
+    """
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case _:
+            return "string"
+
+
+def note_enumeration(
+    values: Sequence[object], word: str, pointer: str, notes: Notes, rules: SchemaRules
+) -> None:
+    """Note where not just the values of an enumeration are held.
+
+    Args:
+        values: of it.
+        word: the keyword that lists them.
+        pointer: of the schema that has it.
+        notes: takes it.
+        rules: of the dialect.
+    """
+    texts = [value for value in values if isinstance(value, str)]
+    if not rules.enum_case and any(text.swapcase() != text for text in texts):
+        notes.checked(pointer, word, "sent; but for capitals, which may be other ones")
+    truths = {value for value in values if isinstance(value, bool)}
+    if len(truths) == 1 and "boolean" not in rules.enum_kinds:
+        notes.checked(pointer, word, f"the dialect {rules.name} lists no booleans")
 
 
 def is_anchored(pattern: str) -> bool:
@@ -133,10 +201,13 @@ def _note(
         notes.checked(pointer, word, "neither anchored nor sure to be read alike everywhere")
     elif word == "multipleOf" and word in rules.keywords and value != int(value):
         notes.checked(pointer, word, "sent; of fractions it is a matter of rounding")
-    elif word in rules.keywords:
+    elif word in rules.sent:
+        notes.checked(pointer, word, "sent; not sure to be enforced")
+    elif rules.takes(word, value):
         notes.held(pointer, [word])
     else:
-        what = f"{word} {value}" if word == "format" else word
+        exact = word == "format" or (word == "minItems" and rules.least_items is not None)
+        what = f"{word} {value}" if exact else word
         notes.checked(pointer, word, f"the dialect {rules.name} has no {what}")
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from typedllm.constraints.strict import Normal
-from typedllm.constraints.strict_facets import SchemaRules, is_anchored
+from typedllm.constraints.strict_facets import SchemaRules, kind_of
 from typedllm.errors import SpecError
 from typedllm.spec.keywords import mapped, subschemas, walk
 
-__all__ = ["check_size", "hinted", "nullable", "strict_schema"]
+__all__ = ["check_size", "hinted", "nullable", "strict_schema", "unions"]
 
 Schema = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ class _Writing:
         if "anyOf" in part:
             made: dict[str, Any] = {"anyOf": [self.schema(branch) for branch in part["anyOf"]]}
         elif "enum" in part:
-            made = _enumeration(part["enum"])
+            made = self._enumeration(part["enum"])
         elif part["type"] == "object":
             made = self._object(part)
         elif part["type"] == "array":
@@ -110,31 +110,27 @@ class _Writing:
         return found[0] if len(found) == 1 else {"anyOf": found}
 
     def _bounds(self, part: Schema) -> dict[str, Any]:
-        return {word: value for word, value in part.items() if self._knows(word, value)}
+        return {word: value for word, value in part.items() if self._rules.takes(word, value)}
 
-    def _knows(self, word: str, value: Any) -> bool:
-        if word == "format":
-            return value in self._rules.formats
-        return word in self._rules.keywords and (word != "pattern" or is_anchored(value))
+    def _enumeration(self, values: list[Any]) -> dict[str, Any]:
+        kinds = dict.fromkeys(map(kind_of, values))
+        if kinds.keys() <= self._rules.enum_kinds:
+            return {"type": next(iter(kinds)) if len(kinds) == 1 else list(kinds), "enum": values}
+        branches: list[dict[str, Any]] = []
+        for kind in kinds:
+            own = [value for value in values if kind_of(value) == kind]
+            listed = {"enum": own} if kind in self._rules.enum_kinds else {}
+            branches.append({"type": kind, **listed})
+        return branches[0] if len(branches) == 1 else {"anyOf": branches}
 
 
-def _enumeration(values: list[Any]) -> dict[str, Any]:
-    kinds = dict.fromkeys(map(_kind, values))
-    return {"type": next(iter(kinds)) if len(kinds) == 1 else list(kinds), "enum": values}
+def unions(schema: Schema) -> int:
+    """Count the places of a strict schema that may be of several types.
 
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case _:
-            return "string"
+    Args:
+        schema: what is to be sent.
+    """
+    return sum("anyOf" in part or isinstance(part.get("type"), list) for _, part in walk(schema))
 
 
 def check_size(schema: Schema, rules: SchemaRules) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from typedllm.records import Reply, Request, Traits
 
@@ -57,6 +58,16 @@ def provider_of(engine: Engine) -> str | None:
         engine: one that is asked at a provider's own address has it as `provider`.
     """
     return getattr(engine, "provider", None)
+
+
+def identity_of(engine: Engine) -> Mapping[str, Any]:
+    """What tells an engine from others of its name and model, as plain JSON values.
+
+    Args:
+        engine: one whose answers depend on more than its model has it as `identity`, such as its
+            address; never a key or a header.
+    """
+    return getattr(engine, "identity", {})
 
 
 def model_name(engine: Engine) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from typedllm.tiny.prefixes import Prefixes
 
 __all__ = ["EmbeddedEngine"]
 
+_FILES = frozenset({".jinja", ".json", ".safetensors"})  # the suffixes of a model's files
 _ROW_CHUNK = 512  # tokens of one prompt fed in a step, so that a long one holds nobody up
 _STEP_TOKENS = 8192  # of all prompts that begin in a step, which bounds its memory
 
@@ -63,7 +66,7 @@ class EmbeddedEngine:
             UsageError: when a file is missing or not of such a model.
         """
         check_number("rows", rows, least=1, whole=True)
-        folder = Path(folder)
+        self._folder = folder = Path(folder)
         self.model = str(folder)
         self.capacity = rows
         llama = Llama.load(folder)
@@ -77,6 +80,16 @@ class EmbeddedEngine:
             ),
             self.traits.name,
         )
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """A hash of each of the model's files, since another model may come into its folder."""
+        found: dict[str, str] = {}
+        for path in self._folder.iterdir():
+            if path.suffix in _FILES:
+                with path.open("rb") as file:
+                    found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
 
     async def send(self, request: Request) -> Reply:
         """Run one request, together with all others that are under way.

@@ -7,25 +7,45 @@ is one loop for those, in `attempts`.
 from __future__ import annotations
 
 import asyncio
+import json
+import ssl
+import threading
 import weakref
-from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias, cast
 
+import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, OpenAI
 from pydantic_core import to_json
 
-from typedllm.errors import EngineError, PromptTooLong, TypedLLMError, UsageError
+from typedllm.engines.allowances import headers_came
+from typedllm.engines.connection import Connection, checked_url
+from typedllm.engines.http_errors import hidden, no_answer, refusal_of
+from typedllm.errors import EngineError, TypedLLMError, UsageError
 
-__all__ = ["OpenAIClient"]
+__all__ = ["OpenAIClient", "ReadyClient"]
 
-_TOO_LONG: Final = ("context length", "context_length_exceeded")
-_RETRYABLE: Final = frozenset({408, 409, 429})
+ReadyClient: TypeAlias = OpenAI | AsyncOpenAI
 # uvicorn ends a connection after 5 idle seconds; one that the client still takes for open is lost
 _LIMITS: Final = type(openai.DEFAULT_CONNECTION_LIMITS)(
     max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=4
 )
+# the codes of errors that come as events, where they are words
+_STATUSES: Final[Mapping[str, int]] = {
+    "content_filter": 400,
+    "context_length_exceeded": 400,
+    "rate_limit_exceeded": 429,
+}
+# what the package tells of this machine, at the cost of a tenth of the call's time
+_UNSAID: Final[Mapping[str, Any]] = {
+    f"X-Stainless-{name}": openai.Omit()
+    for name in (
+        *("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version"),
+        *("Read-Timeout", "Retry-Count"),
+    )
+}
 
 
 class OpenAIClient:
@@ -35,44 +55,38 @@ class OpenAIClient:
         base_url: ends without a slash, such as `http://localhost:8000/v1`.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str | None,
-        *,
-        server: str,
-        key_header: str | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, reached: Connection | ReadyClient, *, server: str) -> None:
         """Prepare to call a server; nothing is called yet.
 
         Args:
-            base_url: of its API.
-            api_key: None where it wants none.
+            reached: how; or a caller's own client of the package, which keeps its settings but
+                tries nothing again, and is not closed here. One that is not async is called in
+                threads, of which asyncio has a few; an async one serves only the event loop that
+                first uses it, which for the sync methods of an `LLM` is typedllm's own.
             server: what it is called in messages.
-            key_header: the header that takes the key; None is `Authorization`, as a bearer's.
-            query: what each URL ends with after its `?`.
 
         Raises:
-            UsageError: when the URL is not one of http or https.
+            UsageError: when `reached` is none of these, or its URL is not one of http or https.
         """
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(
-                f"base_url={base_url!r} is no URL of http or https; write it like"
-                " http://localhost:8000/v1"
-            )
-        self.base_url = base_url.rstrip("/")
-        self._is_openai = (parts.hostname or "").endswith((".openai.com", ".openai.azure.com"))
-        self._api_key = api_key or "none"  # the package wants one in any case
-        self._options: Any = {}  # the package looks for `Omit` in those of each call
-        if key_header is not None:
-            headers = {"Authorization": openai.Omit(), key_header: self._api_key}
-            self._options = {"headers": headers}
-        self._query = query
         self._server = server
         self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
-        weakref.finalize(self, _close, self._clients)  # who forgets to close it gets no warnings
+        self._options: Any = {}
+        self._ready: ReadyClient | None = None
+        self._home: asyncio.AbstractEventLoop | None = None  # of an async one that is ready
+        given = cast(object, reached)  # whatever the hints say
+        if isinstance(given, Connection):
+            self.base_url = given.base_url
+            self._options = _options(given)
+            self._open = partial(_open, given, given.trust())
+            weakref.finalize(self, _close, self._clients)  # a forgotten one ends without warnings
+        elif isinstance(given, ReadyClient):
+            self._ready = given.with_options(max_retries=0)
+            self.base_url = checked_url("the base_url of client=", str(given.base_url))
+        else:
+            raise UsageError(
+                "client: expected an openai.OpenAI or openai.AsyncOpenAI (or Azure's), got"
+                f" {type(given).__name__}"
+            )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send a body of JSON, and return the one that comes back.
@@ -84,17 +98,7 @@ class OpenAIClient:
         Raises:
             TypedLLMError: what went wrong, and on whose side.
         """
-        try:
-            content = to_json(body)  # ahead of the package, which copies a body before it prints it
-        except ValueError as error:
-            raise UsageError(f"{self._server}: the request is no JSON: {error}") from error
-        try:
-            client, options = self._client(), self._options
-            return await client.post(path, content=content, cast_to=object, options=options)
-        except openai.OpenAIError as error:
-            raise self._translated(error) from error
-        except ValueError as error:  # it said that it is JSON
-            raise EngineError(f"{self._server} answered with what is no JSON: {error}") from error
+        return await self._called("post", path, **self._sent(body))
 
     async def get(self, path: str) -> Any:
         """Return the JSON that the server has at a path.
@@ -105,60 +109,185 @@ class OpenAIClient:
         Raises:
             TypedLLMError: what went wrong, and on whose side.
         """
+        return await self._called("get", path)
+
+    async def stream(self, path: str, body: Mapping[str, Any], take: Callable[[Any], None]) -> None:
+        """Send a body of JSON, and take the events that come back, until the server ends them.
+
+        Args:
+            path: as in `post`.
+            body: what to send; it asks for a stream.
+            take: called with the JSON of each event, for a client that is not async in a thread;
+                what it raises ends the stream.
+
+        Raises:
+            TypedLLMError: what went wrong, and on whose side; or what `take` raised.
+        """
+        client, path = self._client(), self._url(path)
+        sent: dict[str, Any] = {**self._sent(body), "options": self._options}
+        sent |= {"cast_to": object, "stream": True}
         try:
-            return await self._client().get(path, cast_to=object, options=self._options)
-        except openai.OpenAIError as error:
-            raise self._translated(error) from error
+            if isinstance(client, OpenAI):
+                sent["stream_cls"] = openai.Stream[object]
+                await _in_thread(lambda: client.post(path, **sent), self._check_events, take)
+                return
+            async with await client.post(path, stream_cls=AsyncStream[object], **sent) as events:
+                self._check_events(events.response.headers)
+                async for event in events:
+                    take(event)
+            return
+        except TypedLLMError:
+            raise
+        except Exception as error:
+            failure = self._translated(error)
+        raise failure
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, but those of a caller's own client."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         _close(self._clients)
         if client is not None:
             await client.close()
 
-    def _client(self) -> AsyncOpenAI:
+    async def _called(self, method: str, path: str, **sent: Any) -> Any:
+        client, path = self._client(), self._url(path)
+        call: Callable[[], Any] = partial(
+            getattr(client, method), path, cast_to=httpx2.Response, options=self._options, **sent
+        )
+        try:
+            response = await (asyncio.to_thread(call) if isinstance(client, OpenAI) else call())
+            headers_came(response.headers)
+            return response.json()
+        except Exception as error:  # a caller's client may run a caller's code
+            failure = self._translated(error)
+        raise failure  # out here, without its cause, which holds the request and so the key
+
+    def _url(self, path: str) -> str:
+        """A path as the package takes it: whole, since it takes long to join one to its own URL."""
+        # Azure's client looks into the path
+        return path if self._ready or not path.startswith("/") else f"{self.base_url}{path}"
+
+    def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A body as the package takes it: printed, since it copies one before it prints it."""
+        try:
+            content = to_json(body)
+        except ValueError as error:
+            raise UsageError(f"{self._server}: the request is no JSON: {error}") from error
+        # Azure's client, and whoever hooks into one, looks into the body
+        return {"content": content} if self._ready is None else {"body": dict(body)}
+
+    def _check_events(self, headers: Mapping[str, str]) -> None:
+        headers_came(headers)
+        kind = headers.get("content-type", "no type of content")
+        if not kind.startswith("text/event-stream"):
+            raise EngineError(f"{self._server} answered with {kind}, which is no stream of events")
+
+    def _client(self) -> ReadyClient:
         loop = asyncio.get_running_loop()
+        if isinstance(self._ready, AsyncOpenAI):
+            self._home = self._home or loop
+            if self._home is not loop:
+                raise UsageError(
+                    f"{self._server}: client= is an async client, whose connections belong to the"
+                    " event loop that it was first used on; give an openai.OpenAI, or use the LLM"
+                    " on one event loop alone"
+                )
+        if self._ready is not None:
+            return self._ready
         client = self._clients.get(loop)
         if client is None:
             for other in [each for each in self._clients if each.is_closed()]:
                 del self._clients[other]  # whose connections ended with it
-            client = self._clients[loop] = AsyncOpenAI(
-                api_key=self._api_key,
-                base_url=self.base_url,
-                max_retries=0,
-                default_query=self._query,
-                timeout=None,  # of a call: `timeout_s`
-                http_client=DefaultAioHttpClient(limits=_LIMITS, timeout=None),
-            )
-            if not self._is_openai:  # what the environment has for OpenAI is for no other server
-                client.organization = client.project = None
+            client = self._clients[loop] = self._open()
         return client
 
-    def _translated(self, error: openai.OpenAIError) -> TypedLLMError:
+    def _translated(self, error: Exception) -> TypedLLMError:
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):  # it said that it is JSON
+            return EngineError(f"{self._server} answered with what is no JSON: {error}")
+        if isinstance(error, httpx2.TransportError):  # in the middle of a stream
+            return no_answer(self._server, self.base_url, error, str(error) or repr(error))
+        if not isinstance(error, openai.APIError):
+            return EngineError(
+                f"{self._server}: the client failed: {type(error).__name__}: {error}"
+            )
+        request = error.request
+        hide = partial(hidden, headers=request.headers, query=request.url.params)
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
-            return EngineError(
-                f"no answer from {self._server} at {self.base_url}: {cause}", retryable=True
-            )
+            return no_answer(self._server, self.base_url, error, hide(str(cause) or repr(cause)))
+        if type(error) is openai.APIError:  # in a stream
+            return self._broken_off(error, hide(str(error)))
         if not isinstance(error, openai.APIStatusError):
-            return EngineError(f"{self._server}: {error}")
-        status, said = error.status_code, self._hidden(_message(error))
-        if status == 400 and any(word in said for word in _TOO_LONG):
-            return PromptTooLong(f"{self._server}: {said}")
-        if status in (400, 422):
-            return UsageError(f"{self._server} refuses the request: {said}")
-        return EngineError(
-            f"{self._server} answered with HTTP {status}: {said}",
-            retryable=status in _RETRYABLE or status >= 500,
-            retry_after_s=_retry_after_s(error),
-            status=status,
-            request_id=error.request_id,
-        )
+            return EngineError(f"{self._server}: {hide(str(error))}")
+        told, headers = hide(_message(error)), error.response.headers
+        headers_came(headers)
+        return refusal_of(self._server, error.status_code, error.body, told, headers)
 
-    def _hidden(self, text: str) -> str:
-        """A text without the key, which some servers repeat."""
-        return text.replace(self._api_key, "***") if len(self._api_key) > len("none") else text
+    def _broken_off(self, error: openai.APIError, told: str) -> TypedLLMError:
+        """What an error means that comes as an event; its code may be that of an HTTP status."""
+        given: object = error.code
+        status = _STATUSES.get(given) if isinstance(given, str) else given
+        if isinstance(status, int):
+            return refusal_of(self._server, status, error.body, told, {})
+        return EngineError(f"{self._server} broke off its answer: {told}", retryable=True)
+
+
+async def _in_thread(
+    ask: Callable[[], openai.Stream[object]],
+    check: Callable[[Mapping[str, str]], None],
+    take: Callable[[Any], None],
+) -> None:
+    """Take the events of a client that is not async, until nobody waits for them any more."""
+    given_up = threading.Event()
+
+    def run() -> None:
+        with ask() as events:
+            check(events.response.headers)
+            for event in events:
+                if given_up.is_set():
+                    return
+                take(event)
+
+    try:
+        await asyncio.to_thread(run)
+    finally:
+        given_up.set()
+
+
+def _open(connection: Connection, trust: ssl.SSLContext | bool) -> AsyncOpenAI:
+    key = connection.api_key or "none"  # the package wants one in any case
+    headers = dict(connection.headers)
+    if connection.key_header is not None:
+        headers.setdefault(connection.key_header, key)
+    if "authorization" in headers:
+        headers["Authorization"] = headers.pop("authorization")  # in place of the package's own
+    client = AsyncOpenAI(
+        api_key=key,
+        base_url=connection.base_url,
+        max_retries=0,
+        default_headers=headers,
+        default_query=connection.query,
+        timeout=openai.Timeout(None, connect=connection.connect_timeout_s),  # else: `timeout_s`
+        http_client=DefaultAioHttpClient(
+            limits=_LIMITS,
+            proxy=connection.proxy,
+            verify=trust,
+            follow_redirects=False,  # the headers are for this server alone
+        ),
+    )
+    host = client.base_url.host
+    if not host.endswith((".openai.com", ".openai.azure.com")):
+        # what the environment has for OpenAI is for no other server
+        client.organization = client.project = None
+    return client
+
+
+def _options(connection: Connection) -> Any:
+    """What each call leaves out: the key as a bearer's, where another header takes it."""
+    if connection.key_header is None or "authorization" in connection.headers:
+        return {"headers": _UNSAID}
+    # the package takes it only here
+    return {"headers": {**_UNSAID, "Authorization": openai.Omit()}}
 
 
 def _close(clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI]) -> None:
@@ -170,18 +299,14 @@ def _close(clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI]) -> None:
 
 
 def _message(error: openai.APIStatusError) -> str:
-    body: Any = error.body
+    body = error.body
     if isinstance(body, dict):
-        found: Any = body.get("message") or body.get("error") or body.get("detail")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        fields = cast("dict[str, Any]", body)
+        found: Any = fields.get("message") or fields.get("error") or fields.get("detail")
         if isinstance(found, dict):
-            found = found.get("message", found)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            found = cast("dict[str, Any]", found).get("message", found)
         if found:
-            return str(found)  # pyright: ignore[reportUnknownArgumentType]
+            return str(found)
+    if location := error.response.headers.get("location"):
+        return f"what is asked for is at {location}; give that as base_url"
     return error.message
-
-
-def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
-    except ValueError:
-        return None

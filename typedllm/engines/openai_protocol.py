@@ -6,9 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from typedllm.records import Message, Request
+from typedllm.errors import EngineError
+from typedllm.records import Message, Request, Usage
 
-__all__ = ["Told", "messages_of", "tokens_of_text", "tokens_told"]
+__all__ = [
+    "MALFORMED",
+    "STREAMED",
+    "Told",
+    "malformed",
+    "messages_of",
+    "tokens_of_text",
+    "tokens_told",
+    "usage_of",
+]
+
+STREAMED: Final[Mapping[str, Any]] = {"stream": True, "stream_options": {"include_usage": True}}
+"""The fields that ask for an answer in pieces, and for its tokens to be counted in the last."""
+
+MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError)
+"""What is raised by reading what is no answer of the protocol."""
 
 _NONE: Final[Mapping[str, float]] = {}
 
@@ -35,6 +51,39 @@ def messages_of(request: Request) -> list[dict[str, str]]:
         for part in request.prompt
         if isinstance(part, Message)
     ]
+
+
+def malformed(server: str, error: Exception) -> EngineError:
+    """Make the error for what is no answer of the protocol.
+
+    Args:
+        server: what it is called in messages.
+        error: one of `MALFORMED`.
+    """
+    told = f"what came from {server} is no answer of OpenAI's protocol: {error!r:.200}"
+    failure = EngineError(told)
+    failure.__cause__ = error
+    return failure
+
+
+def usage_of(counted: Mapping[str, Any]) -> Usage:
+    """The tokens that a server counted, and what they cost where it says so.
+
+    Args:
+        counted: the `usage` of an answer.
+
+    Raises:
+        TypeError: or ValueError or AttributeError, when it is no such thing.
+    """
+    details: Mapping[str, Any] = counted.get("prompt_tokens_details") or {}
+    cached: Any = details.get("cached_tokens") or counted.get("prompt_cache_hit_tokens")  # DeepSeek
+    cost: Any = counted.get("cost")  # OpenRouter's, in US dollars
+    return Usage(
+        input_tokens=int(counted.get("prompt_tokens") or 0),
+        output_tokens=int(counted.get("completion_tokens") or 0),
+        cached_tokens=int(cached or 0),
+        cost=float(cost) if isinstance(cost, int | float) else None,
+    )
 
 
 def tokens_told(logprobs: Mapping[str, Any]) -> list[Told]:

@@ -1,49 +1,40 @@
-"""What a server of OpenAI's protocol is sent, and what its answers are."""
+"""What a server of OpenAI's protocol is sent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Any, Final
 
 from typedllm._checks import check_extra, check_text
 from typedllm.constraints.dialect import Lowered
-from typedllm.engines.dialects import Dialect
+from typedllm.engines.dialects import BY_SCHEMA, Dialect
 from typedllm.engines.grammar_texts import printed
-from typedllm.engines.openai_protocol import messages_of, tokens_of_text, tokens_told
-from typedllm.errors import EngineError, UnsupportedConstraint, UsageError
-from typedllm.records import (
-    Completion,
-    Constraint,
-    Failure,
-    FinishReason,
-    Grammar,
-    Message,
-    Reply,
-    Request,
-    Sampling,
-    Token,
-    Usage,
-)
+from typedllm.engines.openai_protocol import STREAMED, messages_of
+from typedllm.errors import UnsupportedConstraint, UsageError
+from typedllm.records import Constraint, Grammar, Message, Request, Sampling
 
-__all__ = ["completion_of", "request_of"]
+__all__ = ["request_of"]
 
-_NAME: Final = "answer"  # of the schema
+_NAME: Final = "answer"  # of the schema, or of the function
 _OURS: Final = frozenset(
-    {"model", "messages", "prompt", "n", "stream", "echo", "temperature", "top_p", "seed", "stop"}
+    {
+        "model",
+        "messages",
+        "prompt",
+        "n",
+        "stream",
+        "stream_options",
+        "echo",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+    }
     | {"random_seed", "max_tokens", "max_completion_tokens", "response_format", "ebnf", "grammar"}
     | {"json_schema"}
 )
-_ENDS: Final[Mapping[str, FinishReason]] = {
-    "stop": "stop",
-    "eos": "stop",  # Together AI
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
-    "model_length": "length",  # Mistral AI
-    "content_filter": "refusal",
-    "refusal": "refusal",
-}
+_CALLING: Final = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 
 
 def request_of(request: Request, model: str, dialect: Dialect) -> tuple[str, dict[str, Any]]:
@@ -82,7 +73,10 @@ def request_of(request: Request, model: str, dialect: Dialect) -> tuple[str, dic
         body |= _constrained(request.constraint, dialect, chat)
     if dialect.logprobs:
         body["logprobs"] = True if chat else 1
-    check_extra(request.sampling.extra, ours=_OURS, known=(), whose=dialect.name)
+    if request.tell is not None:
+        body |= STREAMED if dialect.counts_streams else {"stream": True}
+    ours = _OURS | _CALLING if dialect.sends == "tools" else _OURS
+    check_extra(request.sampling.extra, ours=ours, known=(), whose=dialect.name)
     return "/chat/completions" if chat else "/completions", _joined(body, request.sampling.extra)
 
 
@@ -127,7 +121,7 @@ def _in_prompt(dialect: Dialect, constraint: Lowered) -> bool:
 
 def _constrained(constraint: Constraint, dialect: Dialect, chat: bool) -> dict[str, Any]:
     """The fields that say what the answer must match."""
-    if isinstance(constraint, Grammar) and dialect.sends not in ("json_schema", "json_object"):
+    if isinstance(constraint, Grammar) and dialect.sends not in BY_SCHEMA:
         text = printed(constraint, dialect.name)
         if dialect.sends == "ebnf format":
             return {"response_format": {"type": "ebnf", "ebnf": text}}
@@ -142,74 +136,22 @@ def _constrained(constraint: Constraint, dialect: Dialect, chat: bool) -> dict[s
         )
     if _in_prompt(dialect, constraint):
         return {"response_format": {"type": "json_object"}}
-    named = {"name": _NAME, "schema": dict(constraint.schema), "strict": constraint.strict}
-    body: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": named}}
+    schema = dict(constraint.schema)
+    if dialect.sends == "tools":
+        body: dict[str, Any] = _calling(schema, constraint.strict, dialect)
+    else:
+        named = {"name": _NAME, "schema": schema, "strict": constraint.strict}
+        body = {"response_format": {"type": "json_schema", "json_schema": named}}
     if dialect.rules == "asked":  # else it may choose a provider that ignores the format
         body["provider"] = {"require_parameters": True}
     return body
 
 
-def completion_of(answer: Any, server: str) -> Reply:
-    """Read an answer.
-
-    Args:
-        answer: its JSON.
-        server: what it is called in messages.
-    """
-    try:
-        return _reply(answer, server)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        failure = EngineError(f"what came from {server} is no answer of OpenAI's protocol")
-        failure.__cause__ = error
-        return Failure(error=failure)
-
-
-def _reply(answer: Mapping[str, Any], server: str) -> Reply:
-    (choice,) = answer["choices"]
-    ended: object = choice["finish_reason"]
-    if ended not in _ENDS:
-        told = f"{server} ended the answer with {str(ended)[:100]!r}"
-        # DeepSeek's word for a lack of machines
-        lacking = ended == "insufficient_system_resource"
-        return Failure(error=EngineError(told, retryable=lacking))
-    message: Mapping[str, Any] = choice.get("message") or {"content": choice["text"]}
-    refusal: str | None = message.get("refusal") or None
-    text = refusal or _called(message) or _text(message.get("content"))
-    reason = "refusal" if refusal else _ENDS[cast(str, ended)]
-    tokens = tokens_of_text(tokens_told(choice.get("logprobs") or {}), text.encode())
-    counted: Mapping[str, Any] = answer.get("usage") or {}
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    return Completion(
-        text=text,
-        finish_reason=reason,
-        usage=Usage(
-            input_tokens=int(counted.get("prompt_tokens") or 0),
-            output_tokens=int(counted.get("completion_tokens") or 0),
-        ),
-        tokens=tuple(Token(each.text, each.logprob) for each in tokens) if tokens else None,
-        reasoning=thought if isinstance(thought, str) else None,
-    )
-
-
-def _called(message: Mapping[str, Any]) -> str | None:
-    """The arguments of the one function that an answer calls, if it is a call."""
-    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
-    if message.get("function_call"):  # the older form
-        calls = [{"function": message["function_call"]}]
-    if not calls:
-        return None
-    (call,) = calls
-    given: object = call["function"]["arguments"]
-    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-
-
-def _text(content: object) -> str:
-    """The text of an answer, which may come in parts; other parts, such as thoughts, are left."""
-    if isinstance(content, list):
-        parts = cast(list[Mapping[str, Any]], content)
-        content = "".join(part["text"] for part in parts if part["type"] == "text")
-    if content is None:
-        return ""
-    if not isinstance(content, str):
-        raise TypeError(f"content is a {type(content).__name__}")
-    return content
+def _calling(schema: dict[str, Any], strict: bool, dialect: Dialect) -> dict[str, Any]:
+    """The fields that have the answer given as the arguments of a function."""
+    function = {"name": _NAME, "parameters": schema, "strict": strict}
+    return {
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": _NAME}},
+        **({"parallel_tool_calls": False} if dialect.parallel_calls else {}),
+    }

@@ -9,10 +9,11 @@ from dataclasses import replace
 from llguidance import LLMatcher
 
 from typedllm.engines.guide import Guide, Vocabulary
+from typedllm.engines.telling import Telling
 from typedllm.errors import BudgetTooSmall, EngineError, PromptTooLong, UsageError
 from typedllm.records import Completion, Failure, FinishReason, Reply, Request, Token, Usage
 
-__all__ = ["DEFAULT_TOKENS", "Row", "budget_of", "decoded"]
+__all__ = ["DEFAULT_TOKENS", "Row", "budget_of", "decoded", "stops_of"]
 
 DEFAULT_TOKENS = 1024  # of an answer, where the caller sets no max_tokens
 
@@ -49,11 +50,12 @@ class Row:
         self._prompt_tokens = len(prompt)
         self._vocabulary = vocabulary
         self._landing = guide.landing.row(self.budget) if guide and guide.landing else None
-        # a constraint says itself where its text ends
-        self._stops = [] if guide else [text.encode() for text in request.sampling.stop]
+        self._stops = stops_of(request)
         self._text = bytearray()
         self._tokens: list[Token] = []
+        self._telling = Telling(request.tell, self._stops) if request.tell else None
         self._take_forced()
+        self._tell()
 
     def take(self, token: int, logprob: float) -> None:
         """Take the token that was chosen, and those that the constraint forces after it.
@@ -67,6 +69,7 @@ class Row:
         elif self._append(token, logprob) and self.matcher is not None:
             self.matcher.consume_token(token)
             self._take_forced()
+        self._tell()
 
     def end(self, reason: FinishReason) -> None:
         """End the answer where it is, unless it has ended.
@@ -76,6 +79,10 @@ class Row:
         """
         if self.reply is None:
             self._finish(reason)
+
+    def _tell(self) -> None:
+        if self._telling is not None and self.reply is None:
+            self._telling.grown(self._text)
 
     def _take_forced(self) -> None:
         matcher = self.matcher
@@ -144,8 +151,11 @@ class Row:
         output_tokens: int | None = None,
     ) -> None:
         count = len(self._tokens) if output_tokens is None else output_tokens
+        text = decoded(self._text)
+        if self._telling is not None:
+            self._telling.ended(text)
         self.reply = Completion(
-            text=decoded(self._text),
+            text=text,
             finish_reason=reason,
             usage=Usage(input_tokens=self._prompt_tokens, output_tokens=count),
             tokens=tuple(self._tokens),
@@ -156,6 +166,17 @@ class Row:
 def decoded(text: bytes | bytearray) -> str:
     """Decode as UTF-8, without a character that is cut at the end."""
     return codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(text))
+
+
+def stops_of(request: Request) -> list[bytes]:
+    """The texts before which an answer ends; a constraint says itself where its text ends.
+
+    Args:
+        request: what was asked.
+    """
+    if request.constraint is not None:
+        return []
+    return [text.encode() for text in request.sampling.stop]
 
 
 def budget_of(request: Request, prompt_tokens: int, context: int, guide: Guide | None) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from typedllm.engines.telling import say
 from typedllm.errors import EngineError, TypedLLMError, UsageError
 from typedllm.grammar.drawing import random_text
 from typedllm.records import (
@@ -36,7 +37,7 @@ class Scripted:
 
     It is an `Engine` like any other: `LLM(Scripted([{"age": 25}]))`. A reply is a text (sent as it
     is), a `Completion`, an exception (the engine's failure), or any other value (sent as its
-    JSON). Words are counted as tokens.
+    JSON). Words are counted as tokens. Who listens to an answer is told it character by character.
 
     Attributes:
         requests: what was sent, in order.
@@ -65,6 +66,7 @@ class Scripted:
         """
         if isinstance(replies, str | bytes):
             raise UsageError("replies: expected a list of replies, got one text; write [text]")
+        self.identity = {"seed": seed}
         self.requests: list[Request] = []
         self._replies = replies
         self._traits = traits
@@ -100,7 +102,12 @@ class Scripted:
                 reply = await reply
         except Exception as error:
             reply = error
-        return _reply_of(reply, request)
+        reply = _reply_of(reply, request)
+        if request.tell is not None and isinstance(reply, Completion) and not request.labels:
+            for character in reply.text:
+                say(request.tell, character)
+                await asyncio.sleep(0)  # so that each piece is seen before the next
+        return reply
 
     async def close(self) -> None:
         """Do nothing; there is nothing to free."""

@@ -13,6 +13,18 @@ from typing import Any, Final
 from typedllm._checks import nearest
 from typedllm.engines.base import Engine
 from typedllm.engines.dialects import DIALECTS, traits_for
+from typedllm.engines.instructor import open_any, open_provider
+from typedllm.engines.instructor_providers import PROVIDERS
+from typedllm.engines.instructor_providers import traits_for as remote_traits
+from typedllm.engines.job_start import (
+    ANTHROPIC_BATCH,
+    OPENAI_BATCH,
+    VLLM_BATCH,
+    open_anthropic_batch,
+    open_openai_batch,
+    open_vllm_batch,
+)
+from typedllm.engines.openai_start import open_azure, open_server, open_vllm_server
 from typedllm.engines.scripted import TRAITS as SCRIPTED
 from typedllm.errors import UsageError
 from typedllm.records import Grammar, Lark, Traits
@@ -60,40 +72,6 @@ def _vllm(model: str, **options: Any) -> Engine:
     return start(model, options)
 
 
-def _vllm_server(
-    model: str,
-    *,
-    base_url: str = "http://localhost:8000/v1",
-    api_key: str | None = None,
-    backend: str | None = None,
-) -> Engine:
-    from typedllm.engines.vllm_server import VllmServerEngine
-
-    return VllmServerEngine(model, base_url=base_url, api_key=api_key, backend=backend)
-
-
-def _openai(
-    name: str, model: str, *, base_url: str | None = None, api_key: str | None = None
-) -> Engine:
-    from typedllm.engines.openai import open_server
-
-    return open_server(name, model, base_url=base_url, api_key=api_key)
-
-
-def _azure(
-    model: str,
-    *,
-    azure_endpoint: str | None = None,
-    api_version: str | None = None,
-    api_key: str | None = None,
-) -> Engine:
-    from typedllm.engines.openai import open_azure
-
-    return open_azure(
-        model, azure_endpoint=azure_endpoint, api_version=api_version, api_key=api_key
-    )
-
-
 def _scripted(model: str, *, seed: int = 0) -> Engine:
     from typedllm.engines.scripted import Scripted
 
@@ -131,16 +109,39 @@ _ROWS: Final = {
                 logprobs=True,
                 scores=True,
             ),
-            open=_vllm_server,
+            open=open_vllm_server,
             summary="a vLLM server over HTTP (a model's name; base_url)",
         ),
         *(
             EngineRow(
                 traits=traits_for(dialect),
-                open=_azure if dialect.name == "azure" else partial(_openai, dialect.name),
+                open=open_azure if dialect.name == "azure" else partial(open_server, dialect.name),
                 summary=dialect.summary,
             )
             for dialect in DIALECTS.values()
+        ),
+        *(
+            EngineRow(
+                traits=remote_traits(provider),
+                open=partial(open_provider, provider.name) if provider.base_url else open_any,
+                summary=provider.summary,
+            )
+            for provider in PROVIDERS.values()
+        ),
+        EngineRow(
+            traits=OPENAI_BATCH,
+            open=open_openai_batch,
+            summary="OpenAI's Batch API: jobs within a day, at half the price (jobs)",
+        ),
+        EngineRow(
+            traits=ANTHROPIC_BATCH,
+            open=open_anthropic_batch,
+            summary="Anthropic's Message Batches: jobs within a day, at half the price (jobs)",
+        ),
+        EngineRow(
+            traits=VLLM_BATCH,
+            open=open_vllm_batch,
+            summary="vLLM's batch runner: files of requests and of answers in a folder (folder)",
         ),
         EngineRow(
             traits=SCRIPTED,

@@ -120,6 +120,7 @@ class TransformersEngine:
                 names the token that ends an answer.
         """
         self.model = model.name_or_path or type(model).__name__
+        self.identity = {"dtype": str(model.dtype)}
         self.capacity = 2 * batch_size  # the next batch waits while one runs
         loaded = _Loaded.of(model.eval(), tokenizer)
         self.encoder = loaded.encoder

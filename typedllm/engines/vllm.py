@@ -164,9 +164,12 @@ class _Batch:
         _give_up(self._loaded, given_up)
         if self._rows:
             for output in self._stepped():
-                row = self._rows.pop(output.request_id, None)
-                if row is not None:
-                    self._take(row, output)
+                row = self._rows.get(output.request_id)
+                if row is None:
+                    continue
+                if output.finished:
+                    del self._rows[output.request_id]
+                self._take(row, output)
         return bool(self._rows)
 
     def _take(self, row: Answer | Label, output: Any) -> None:
@@ -209,7 +212,8 @@ class _Batch:
             extra = landing_options(guide.landing.expr)
             budget = most - 1
         params = sampling_params(request, most, extra, guidance=loaded.guidance)
-        answer = Answer(job=job, prompt=prompt, budget=budget, reasons=reasons)
+        listener = loaded.listener(request, reasons=reasons)
+        answer = Answer(job=job, prompt=prompt, budget=budget, reasons=reasons, listener=listener)
         self._add(answer, prompt, params)
 
     def _begin_labels(self, job: Job) -> None:

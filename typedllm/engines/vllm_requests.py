@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from typedllm._checks import check_extra, check_text
 from typedllm.engines.grammar_texts import printed
-from typedllm.engines.openai_protocol import tokens_of_text, tokens_told
+from typedllm.engines.openai_protocol import (
+    MALFORMED,
+    malformed,
+    tokens_of_text,
+    tokens_told,
+    usage_of,
+)
 from typedllm.engines.replay import Chosen, guided_completion
 from typedllm.engines.row import DEFAULT_TOKENS
 from typedllm.engines.vllm_options import landing_options
@@ -28,6 +34,7 @@ _OURS: Final = frozenset(
         "prompt",
         "n",
         "stream",
+        "stream_options",
         "temperature",
         "top_p",
         "seed",
@@ -137,19 +144,25 @@ def completion_of(answer: Any, requests: Sequence[Request], asked: Asked) -> lis
     """
     try:
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-        total: int = answer["usage"]["prompt_tokens"]
-        shares = _shares(total, [sum(len(part.text) for part in each.prompt) for each in requests])
-        return [
-            _reply(choice, request, asked, tokens)
-            for choice, request, tokens in zip(choices, requests, shares, strict=True)
+        counted = usage_of(answer["usage"])
+        weights = [sum(len(part.text) for part in each.prompt) for each in requests]
+        usages = [
+            Usage(input_tokens=tokens, cached_tokens=min(cached, tokens))
+            for tokens, cached in zip(
+                _shares(counted.input_tokens, weights),
+                _shares(counted.cached_tokens, weights),
+                strict=True,
+            )
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        failure = EngineError(f"what came is no answer of a vLLM server: {error!r}")
-        failure.__cause__ = error
-        return [Failure(error=failure)] * len(requests)
+        return [
+            _reply(choice, request, asked, usage)
+            for choice, request, usage in zip(choices, requests, usages, strict=True)
+        ]
+    except MALFORMED as error:
+        return [Failure(error=malformed("the vLLM server", error))] * len(requests)
 
 
-def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_tokens: int) -> Reply:
+def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, usage: Usage) -> Reply:
     if choice["finish_reason"] not in ("stop", "length"):
         ended = f"the vLLM server ended the answer with {choice['finish_reason']!r}"
         return Failure(error=EngineError(ended))
@@ -161,7 +174,7 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
         text=text,
         finish_reason="length" if cut else "stop",
         # without the token that ended it
-        usage=Usage(input_tokens=input_tokens, output_tokens=max(len(told) - (not cut), 0)),
+        usage=replace(usage, output_tokens=max(len(told) - (not cut), 0)),
         reasoning=message.get("reasoning"),
     )
     tokens = tokens_of_text(told, text.encode())
@@ -176,13 +189,13 @@ def _reply(choice: Mapping[str, Any], request: Request, asked: Asked, input_toke
         cut=cut,
     )
     before = len(told) - len(tokens) - (not cut)  # of its reasoning
-    room = asked.context - input_tokens
+    room = asked.context - usage.input_tokens
     budget = min(_budget(request), room - 1) - before  # as the decoder has it
     made = guided_completion(
         chosen,
         request.constraint,
         budget=budget if asked.lands else None,
-        input_tokens=input_tokens,
+        input_tokens=usage.input_tokens,
     )
     return replace(made, usage=found.usage, reasoning=found.reasoning)
 

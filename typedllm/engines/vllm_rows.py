@@ -20,8 +20,9 @@ from typedllm.engines.encode import PromptEncoder
 from typedllm.engines.grammar_texts import printed
 from typedllm.engines.guide import Vocabulary
 from typedllm.engines.replay import Chosen, guided_completion
-from typedllm.engines.row import Row, decoded
+from typedllm.engines.row import Row, decoded, stops_of
 from typedllm.engines.scoring import Scoring, fitted_temperature
+from typedllm.engines.telling import Listener, Telling
 from typedllm.engines.vllm_options import PROCESSOR
 from typedllm.engines.vllm_reasoning import Reasoning
 from typedllm.engines.worker import Job
@@ -123,6 +124,19 @@ class Loaded:
             lora=request,
         )
 
+    def listener(self, request: Request, *, reasons: bool) -> Listener | None:
+        """Make what tells of an answer, if anyone listens.
+
+        Args:
+            request: what was asked.
+            reasons: whether the model reasons first.
+        """
+        if request.tell is None:
+            return None
+        end = self.reasoning.end if self.reasoning is not None and reasons else None
+        telling = Telling(request.tell, stops_of(request))
+        return Listener(telling, self.vocabulary.texts, reasoning_end=end)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
@@ -133,20 +147,32 @@ class Answer:
         prompt: the request's token ids.
         budget: most tokens of the answer, reasoning included.
         reasons: whether the model reasons first.
+        listener: who is told of it as it grows, or None.
     """
 
     job: Job
     prompt: list[int]
     budget: int
     reasons: bool
+    listener: Listener | None
 
     def take(self, output: Any, loaded: Loaded) -> None:
-        """Reply with what vLLM made."""
+        """Tell of what vLLM has made so far, and reply when that is all."""
         (made,) = output.outputs
+        if made.finish_reason is None:
+            if self.listener is not None:
+                self.listener.grown(made.token_ids)
+            return
         if made.finish_reason not in ("stop", "length"):
             message = f"vLLM ended the answer with {made.finish_reason!r}; its log says why"
             self.job.reply(Failure(error=EngineError(message)))
             return
+        reply = self._ended(made, loaded)
+        if self.listener is not None and isinstance(reply, Completion):
+            self.listener.ended(reply.text)
+        self.job.reply(reply)
+
+    def _ended(self, made: Any, loaded: Loaded) -> Reply:
         ids, cut = list(made.token_ids), made.finish_reason == "length"
         if ids and ids[-1] in loaded.vocabulary.ends:
             ids.pop()
@@ -158,8 +184,7 @@ class Answer:
             cut=cut,
         )
         if not self.reasons or loaded.reasoning is None:
-            self.job.reply(self._reply(chosen, ids, self.budget, loaded))
-            return
+            return self._reply(chosen, ids, self.budget, loaded)
         end = loaded.reasoning.end
         thought = ids.index(end) if end in ids else len(ids)
         start = min(thought + 1, len(ids))
@@ -168,7 +193,7 @@ class Answer:
             text = decoded(b"".join(chosen.texts[:thought])).strip()
             usage = reply.usage + Usage(output_tokens=start)
             reply = replace(reply, reasoning=text, usage=usage)
-        self.job.reply(reply)
+        return reply
 
     def _reply(self, chosen: Chosen, ids: list[int], budget: int, loaded: Loaded) -> Reply:
         request = self.job.request
@@ -179,10 +204,10 @@ class Answer:
                 budget=budget if loaded.lands else None,
                 input_tokens=len(self.prompt),
             )
+        # who listens was told by the listener
         sampling = replace(request.sampling, max_tokens=max(budget, 1))
-        row = Row(
-            replace(request, sampling=sampling), self.prompt, loaded.context, loaded.vocabulary
-        )
+        quiet = replace(request, sampling=sampling, tell=None)
+        row = Row(quiet, self.prompt, loaded.context, loaded.vocabulary)
         for token, logprob in zip(ids, chosen.logprobs, strict=True):
             if row.reply is None:
                 row.take(token, logprob)
@@ -257,7 +282,7 @@ def sampling_params(
         detokenize=stops,
         logprobs=0,
         flat_logprobs=True,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.CUMULATIVE if request.tell else RequestOutputKind.FINAL_ONLY,
         structured_outputs=outputs,
         extra_args=extra or None,
         **options,

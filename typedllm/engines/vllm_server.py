@@ -16,7 +16,8 @@ from typing import Any, Final
 from typedllm import _bridge
 from typedllm.engines.grammar_texts import FirstUse
 from typedllm.engines.openai_client import OpenAIClient
-from typedllm.engines.openai_protocol import messages_of
+from typedllm.engines.openai_protocol import MALFORMED, STREAMED, malformed, messages_of
+from typedllm.engines.openai_streams import streamed
 from typedllm.engines.scoring import scored
 from typedllm.engines.vllm_options import PROBE, PROBED, check_version
 from typedllm.engines.vllm_requests import Asked, body_of, completion_of
@@ -25,6 +26,7 @@ from typedllm.records import Failure, Grammar, Lark, Message, Reply, Request, Tr
 
 __all__ = ["VllmServerEngine"]
 
+_NAME: Final = "the vLLM server"
 _TOGETHER: Final = 16  # prompts in one request
 _LABELS: Final = 64  # label prompts in one request
 _KEPT_LABELS: Final = 4096
@@ -38,20 +40,12 @@ class VllmServerEngine:
 
     encoder = None
 
-    def __init__(
-        self,
-        model: str = "",
-        *,
-        base_url: str = "http://localhost:8000/v1",
-        api_key: str | None = None,
-        backend: str | None = None,
-    ) -> None:
+    def __init__(self, model: str, client: OpenAIClient, *, backend: str | None = None) -> None:
         """Meet the server: its version, its models, and whether it lands.
 
         Args:
             model: as the server calls it; empty for the first that it has.
-            base_url: of its API, with `/v1`.
-            api_key: where it wants one.
+            client: calls it.
             backend: `guidance` where the server is known to run on it; None for a server that may
                 be on any.
 
@@ -62,7 +56,7 @@ class VllmServerEngine:
         """
         if backend not in (None, "guidance"):
             raise UsageError(f"backend={backend!r}: only 'guidance' can be relied on; leave it out")
-        self._client = OpenAIClient(base_url, api_key, server="the vLLM server")
+        self._client = client
         met = _bridge.run(_meet(self._client, model))
         self.model = met.model
         self.capacity = _IN_FLIGHT
@@ -91,6 +85,8 @@ class VllmServerEngine:
     async def send(self, request: Request) -> Reply:
         """Run one request, in one of HTTP with others that are asked at the same time.
 
+        One that is told of its answer goes alone.
+
         Args:
             request: what to ask; `sampling.extra` holds further fields of the server's API.
         """
@@ -104,6 +100,11 @@ class VllmServerEngine:
             body = body_of(request, self._asked)
         except TypedLLMError as error:
             return Failure(error=error)
+        if request.tell is not None:
+            path, prompts = _prompts([request])
+            sent = {**body, **prompts, **STREAMED}
+            read = partial(_read_one, request, self._asked)
+            return await streamed(self._client, path, sent, request.tell, server=_NAME, read=read)
         chat = isinstance(request.prompt[0], Message)
         if chat and ("vllm_xargs" in body or not self._batches):  # the other endpoint has none
             return (await self._post(body, [request]))[0]
@@ -158,17 +159,8 @@ class VllmServerEngine:
 
     async def _post(self, body: dict[str, Any], requests: Sequence[Request]) -> list[Reply]:
         """Ask for all at once; where that is refused, each alone, as only some may be to blame."""
-        chat = isinstance(requests[0].prompt[0], Message)
+        path, prompts = _prompts(requests)
         try:
-            if chat and len(requests) == 1:
-                path, prompts = "/chat/completions", {"messages": messages_of(requests[0])}
-            elif chat:
-                path = "/chat/completions/batch"
-                prompts = {"messages": [messages_of(request) for request in requests]}
-            else:
-                path = "/completions"
-                texts = ["".join(part.text for part in each.prompt) for each in requests]
-                prompts = {"prompt": texts}
             answer = await self._client.post(path, {**body, **prompts})
             return completion_of(answer, requests, self._asked)
         except TypedLLMError as error:
@@ -186,10 +178,8 @@ class VllmServerEngine:
             scores: list[float] = []
             for start in range(0, len(labels), _LABELS):
                 scores += await self._scores(feed, labels[start : start + _LABELS])
-        except (KeyError, TypeError, ValueError) as error:
-            failure = EngineError(f"what came is no answer of a vLLM server: {error!r}")
-            failure.__cause__ = error
-            return Failure(error=failure)
+        except MALFORMED as error:
+            return Failure(error=malformed(_NAME, error))
         return scored(labels, scores, input_tokens=len(feed), temperature=1.0)
 
     async def _scores(self, feed: list[int], labels: Sequence[list[int]]) -> list[float]:
@@ -243,6 +233,21 @@ class VllmServerEngine:
 
     def _root(self, path: str) -> str:
         return _root(self._client, path)
+
+
+def _prompts(requests: Sequence[Request]) -> tuple[str, dict[str, Any]]:
+    """Where requests are sent together, and how their prompts are said there."""
+    if not isinstance(requests[0].prompt[0], Message):
+        texts = ["".join(part.text for part in each.prompt) for each in requests]
+        return "/completions", {"prompt": texts}
+    chats = [messages_of(request) for request in requests]
+    if len(chats) == 1:
+        return "/chat/completions", {"messages": chats[0]}
+    return "/chat/completions/batch", {"messages": chats}
+
+
+def _read_one(request: Request, asked: Asked, answer: Any) -> Reply:
+    return completion_of(answer, [request], asked)[0]
 
 
 @dataclass(slots=True)

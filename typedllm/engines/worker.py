@@ -7,8 +7,10 @@ step. The thread lives only while there is work, so an engine that is dropped is
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +23,8 @@ from typedllm.records import Failure, Reply, Request
 __all__ = ["Job", "Runner", "Worker"]
 
 _LINGER_S = 2.0  # the thread ends after so long without work
+_EXIT_S = 1.0  # the program's exit waits so long for threads that are at work
+_exiting = threading.Event()
 
 
 class Job:
@@ -122,6 +126,14 @@ class Worker:
         if thread is not None:
             thread.join()
 
+    def _leave(self, until: float) -> None:
+        """Have the thread not linger, and wait for its end, until a time of `time.monotonic`."""
+        with self._changed:
+            thread = self._thread
+            self._changed.notify()
+        if thread is not None:
+            thread.join(max(until - time.monotonic(), 0.0))
+
     def _start_anew(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
@@ -154,7 +166,9 @@ class Worker:
         """Wait for work; without any for a while, or when closed, the thread is to end."""
         with self._changed:
             if not busy:
-                self._changed.wait_for(lambda: self._waiting or self._closed, _LINGER_S)
+                self._changed.wait_for(
+                    lambda: self._waiting or self._closed or _exiting.is_set(), _LINGER_S
+                )
             if not self._closed and (busy or self._waiting):
                 return True
             self._thread = None
@@ -181,6 +195,17 @@ def _crash(name: str, cause: BaseException) -> EngineError:
 
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    """End idle threads: one that woke while the interpreter ends would abort it inside torch."""
+    _exiting.set()
+    until = time.monotonic() + _EXIT_S
+    for worker in list(_workers):
+        worker._leave(until)  # pyright: ignore[reportPrivateUsage]
+
+
+atexit.register(_at_exit)
 
 
 def _after_fork() -> None:
