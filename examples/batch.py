@@ -1,4 +1,4 @@
-"""Typed rows from a CSV file, each in its place, errors too. python batch.py [FILE COLUMN]"""
+"""Typed rows from a CSV file, each in its place, errors too. python batch.py [FILE COLUMN [OUT]]"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INVOICE = {
 }
 
 
-def main(path: Path, column: str) -> None:
+def main(path: Path, column: str, out: str | None = None) -> None:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -34,7 +34,9 @@ def main(path: Path, column: str) -> None:
         shown = result.value if result.ok else type(result.error).__name__
         print(f"{number:3}  {result.metadata[column][:53]:53}  {shown}")
 
-    print(f"\n{results}")
+    print(f"\n{results}\n{results.summary()}")
+    if out is not None:
+        results.to_parquet(out)  # a row a result; the columns' types are those of INVOICE
     for position, error in results.errors().items():
         print(f"row {position + 1}: {error}")
 
@@ -47,8 +49,8 @@ def example(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        main(Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) > 2:
+        main(Path(sys.argv[1]), *sys.argv[2:4])
     else:
         with tempfile.TemporaryDirectory() as folder:
             main(example(Path(folder)), "text")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typedllm.attempts import Budget, Policy
     from typedllm.batch.results import Results
     from typedllm.client.chat import Chat, ChatTurn
+    from typedllm.client.estimate import Estimate
     from typedllm.client.function import AsyncFunction, Function
     from typedllm.client.llm import LLM, explain
     from typedllm.client.rendering import RenderedPrompt
@@ -81,6 +82,7 @@ _HOME = {
     "Token": "records",
     "Traits": "records",
     "AsyncFunction": "client.function",
+    "Estimate": "client.estimate",
     "Chat": "client.chat",
     "ChatFormat": "templating.chat_format",
     "ChatTurn": "client.chat",
@@ -161,6 +163,7 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "RenderedPrompt",
     "Result",
     "Results",
+    "Estimate",
     "Usage",
     "Price",
     "Partial",

@@ -140,7 +140,7 @@ def test_it_is_used_from_many_threads_and_loops(path: Path):
 def test_closing_writes_what_waits_and_may_be_done_twice(path: Path):
     async def leave() -> None:
         tasks = [
-            asyncio.create_task(journal.save(key(number), "", kept())) for number in range(100)
+            asyncio.create_task(journal.save(key(number), "", kept())) for number in range(3_000)
         ]
         await asyncio.sleep(0)  # all of them are begun, and none is waited for
         journal.close()
@@ -150,7 +150,7 @@ def test_closing_writes_what_waits_and_may_be_done_twice(path: Path):
     journal = Journal(path)
     asyncio.run(leave())
     journal.close()
-    assert status(path).valid == 100
+    assert status(path).valid == 3_000
     with pytest.raises(JournalError, match=r"run\.db: it is closed: open it again"):
         save(journal, key(1), kept())
     with pytest.raises(JournalError, match=r"run\.db: it cannot be used; .*closed"):
@@ -377,6 +377,9 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
         Journal(tmp_path / "none" / "run.db")
     with pytest.raises(JournalError, match=r"run\.db: there is no such file"):
         status(tmp_path / "run.db")
+    with pytest.raises(JournalError, match=r"run\.db: there is no such file"):
+        export(tmp_path / "run.db", tmp_path / "run.jsonl")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- what it holds

@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -213,8 +213,14 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(st.dictionaries(st.sampled_from([*KINDS, "other", "id"]), JSON), max_size=4))
-def test_no_json_is_lost_or_changed_whatever_the_columns_are(plain: list[dict[str, Any]]):
+@pytest.mark.slow
+@given(st.lists(JSON, max_size=4))
+@example(
+    [*TEXTS, [], {}, {"a": 1}, {"a": 1, "c": 2}, {"a": "x"}, ["2024-01-01", None], [1.0, None]]
+)
+@example([1, 1.0, True, 1.5, 2**63, 2**53 + 1, 10**400, -(2**63), "x", None, [[1]], [{"a": 1}]])
+def test_no_json_is_lost_or_changed_whatever_the_columns_are(drawn_values: list[Any]):
+    plain = [dict.fromkeys([*KINDS, "other", "id"], value) for value in drawn_values]
     table = arrow_table([Result(value=value) for value in plain], spec_of(JsonSchema(SCHEMA)))
     table.validate(full=True)
     for read, value in zip(read_back(table), plain, strict=True):
@@ -400,6 +406,17 @@ def test_types_without_end_are_json():
     schema = arrow_schema(spec_of(JsonSchema(branching)))
     assert is_json(schema.field("deep")) and is_json(schema.field("loop"))
     assert not is_json(schema.field("flat"))
+
+
+def test_tuples_of_older_drafts():
+    whole = {"type": "integer"}
+    of: dict[str, Any] = {
+        "same": {"type": "array", "items": [whole, whole], "additionalItems": whole},
+        "other": {"type": "array", "items": [whole], "additionalItems": {"type": "string"}},
+    }
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}
+    found = arrow_schema(spec_of({**schema, "properties": of}))
+    assert str(found.field("same").type) == "list<element: int64>" and is_json(found.field("other"))
 
 
 ERRORS = [EngineError("down"), Invalid("$.n: expected int \ud800", raw="x")]

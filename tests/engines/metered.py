@@ -139,8 +139,8 @@ class Metered:
             f"x-ratelimit-{what}-{kind}": value
             for kind, limit in self.limits.items()
             for what, value in (
-                ("limit", f"{limit:.0f}"),
-                ("remaining", f"{max(0.0, self.levels[kind]):.0f}"),
+                ("limit", str(int(limit))),
+                ("remaining", str(int(max(0.0, self.levels[kind])))),
                 ("reset", f"{(limit - self.levels[kind]) / limit * MINUTE_S:.3f}s"),
             )
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import instructor
@@ -20,6 +21,7 @@ from typedllm import (
     Refused,
     Sampling,
     Truncated,
+    UnsupportedConstraint,
     UsageError,
 )
 from typedllm.attempts import Policy
@@ -29,12 +31,17 @@ from typedllm.engines.instructor_any import Carrier, any_completion, any_request
 from typedllm.engines.instructor_errors import translated
 from typedllm.engines.instructor_providers import PROVIDERS
 from typedllm.engines.table import open_engine, traits_of
-from typedllm.records import Completion, Message, Request, Segment
+from typedllm.grammar.tree import Text
+from typedllm.records import Completion, Failure, Grammar, Lark, Message, Request, Segment
 from typedllm.spec.spec import spec_of
 
 KEY = "sk-a-key-that-is-secret"
 PERSON = {"name": "str", "age": "int"}
 FOUND = {"name": "Ada", "age": 36}
+
+
+def ask(said: str) -> Request:
+    return Request(prompt=(Message(role="user", content=(Segment(text=said),)),))
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +167,7 @@ def test_options_of_a_call(url: str):
 def test_the_carrier_has_the_schema_and_keeps_what_comes():
     constraint = compile_spec(spec_of(PERSON), traits_of("instructor")).constraint
     assert isinstance(constraint, Lowered)
-    turn = Message(role="user", content=(Segment(text="x"),))
-    request = Request(prompt=(turn,), constraint=constraint)
+    request = replace(ask("x"), constraint=constraint)
     carrier = any_request(request, "m")["response_model"]
     assert carrier is any_request(request, "m")["response_model"]
     schema = carrier.model_json_schema()
@@ -182,6 +188,24 @@ def test_an_answer_of_another_form_is_what_instructor_found_in_it():
     assert found.text == "{}"
     with pytest.raises(ValueError, match="no known form: output"):
         any_completion({"output": {}})
+
+
+async def test_what_the_engine_is_not_made_for():
+    engine = open_engine("instructor:openai/m", {"api_key": "x"})
+    asked = ask("x")
+    for request, kind in (
+        (replace(asked, labels=("a",)), UnsupportedConstraint),
+        (replace(asked, constraint=Grammar(Text())), UnsupportedConstraint),
+        (replace(asked, constraint=Lark("start: /a/")), UnsupportedConstraint),
+        (replace(asked, prompt=(Segment(text="raw"),)), UsageError),
+        (ask(""), UsageError),
+    ):
+        reply = await engine.send(request)
+        assert isinstance(reply, Failure)
+        assert type(reply.error) is kind
+    await engine.close()
+    with pytest.raises(UsageError, match="give one of instructor's own"):
+        LLM("instructor:azure_openai/m", engine_args={"client": object()})
 
 
 def test_errors_without_a_status():

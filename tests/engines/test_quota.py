@@ -15,7 +15,7 @@ from tests.engines.metered import MINUTE_S, Metered, in_no_time, now, request_of
 from typedllm.engines import quotas
 from typedllm.engines.allowances import Allowance
 from typedllm.engines.limited import Limited
-from typedllm.engines.quota import Quota, RateLimit
+from typedllm.engines.quota import Quota, RateLimit, Turn
 from typedllm.engines.quotas import quota_of
 from typedllm.errors import EngineError, UsageError
 from typedllm.records import Failure, Request, Usage
@@ -59,7 +59,7 @@ def over(taken: list[tuple[float, float]], per_minute: float) -> float:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     requests=st.integers(20, 600),
     tokens=st.integers(2_000, 60_000),
@@ -83,7 +83,7 @@ def test_no_window_takes_more_than_its_share_and_a_burst_and_nearly_all_is_used(
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     requests=st.integers(60, 600),
     tokens=st.integers(5_000, 60_000),
@@ -100,9 +100,9 @@ def test_what_the_service_tells_is_enough(
         request_of(tokens_in=i, tokens_out=o, max_tokens=None if room is None else round(o * room))
         for i, o in sizes
     ]
-    in_no_time(work(service, Quota(clock=now), cycle(made), 240))
-    minutes = [(at, amount) for at, amount in service.taken if 60 <= at < 240]
-    used = max(len(minutes) / requests, sum(amount for _, amount in minutes) / tokens) / 3
+    in_no_time(work(service, Quota(clock=now), cycle(made), 180))
+    minutes = [(at, amount) for at, amount in service.taken if 60 <= at < 180]
+    used = max(len(minutes) / requests, sum(amount for _, amount in minutes) / tokens) / 2
     mean = sum(i + o for i, o in sizes) / len(sizes)
     possible = 64 / (latency_s + 0.1) * MINUTE_S / max(requests, tokens / mean)
     assert used >= 0.9 * min(1.0, possible) - 0.05
@@ -185,13 +185,15 @@ def test_estimates_are_learned():
     quota = Quota(clock=now)
     requests = repeat(request_of(tokens_in=10, tokens_out=500), 200)
     in_no_time(work(service, quota, requests, 60))
-    _, tokens_in, tokens_out = quota.turn(40, None).amounts
+    turn = Turn(40, None)
+    assert quota.goes_at_once(turn)
+    _, tokens_in, tokens_out = turn.amounts
     assert tokens_in == pytest.approx(10, rel=0.01)
-    assert tokens_out == pytest.approx(500, rel=0.01)
+    assert tokens_out == pytest.approx(500, rel=0.01)  # and no more, since all were the same
 
 
 def refusing(quota: Quota, retry_after_s: float | None) -> None:
-    turn = quota.turn(0, 1)
+    turn = Turn(0, 1)
     assert quota.goes_at_once(turn)
     quota.cool(turn, retry_after_s)
     quota.answered(turn, None)
@@ -208,7 +210,7 @@ class Clock:
 
 def waits_s(quota: Quota) -> float:
     """How long the next one would have to wait."""
-    turn = quota.turn(0, 1)
+    turn = Turn(0, 1)
     quota.queue(turn, lambda: None)
     found = quota.wait_s(turn)
     if found:
@@ -222,7 +224,7 @@ def test_a_refusal_stops_all_until_it_says():
     clock = Clock()
     quota = Quota(RateLimit(requests_per_minute=60), clock=clock)
     refusing(quota, 7.0)
-    assert not quota.goes_at_once(quota.turn(0, 1))
+    assert not quota.goes_at_once(Turn(0, 1))
     assert waits_s(quota) == 7
     clock.at = 6.9
     assert waits_s(quota) == pytest.approx(0.1)
@@ -235,14 +237,14 @@ def test_a_refusal_stops_all_until_it_says():
 def test_refusals_of_one_storm_are_one():
     clock = Clock()
     quota = Quota(clock=clock)
-    turns = [quota.turn(0, 1) for _ in range(32)]
+    turns = [Turn(0, 1) for _ in range(32)]
     assert all(quota.goes_at_once(turn) for turn in turns)
     for turn in turns:
         quota.cool(turn, None)
         quota.answered(turn, None)
     assert waits_s(quota) == 1
     clock.at = 1.0
-    again = [quota.turn(0, 1) for _ in range(32)]
+    again = [Turn(0, 1) for _ in range(32)]
     assert sum(quota.goes_at_once(turn) for turn in again) == 16  # half of what was too much
     quota.cool(again[0], None)
     assert waits_s(quota) == 2  # and longer from time to time
@@ -259,7 +261,7 @@ def test_refusals_of_one_storm_are_one():
 def test_a_wait_that_a_service_asks_for_is_the_longest_of_them():
     clock = Clock()
     quota = Quota(clock=clock)
-    turns = [quota.turn(0, 1) for _ in range(3)]
+    turns = [Turn(0, 1) for _ in range(3)]
     assert all(quota.goes_at_once(turn) for turn in turns)
     for turn, retry_after_s in zip(turns, (5.0, 9.0, 2.0), strict=True):
         quota.cool(turn, retry_after_s)
@@ -269,7 +271,7 @@ def test_a_wait_that_a_service_asks_for_is_the_longest_of_them():
 def test_the_word_of_the_service_goes_before_our_count():
     clock = Clock()
     quota = Quota(clock=clock)
-    turns = [quota.turn(0, 1) for _ in range(3)]
+    turns = [Turn(0, 1) for _ in range(3)]
     assert all(quota.goes_at_once(turn) for turn in turns)
     quota.hear(turns[1], {"requests": Allowance(limit=60, remaining=1)})
     assert waits_s(quota) == pytest.approx(1)  # one more was sent since
@@ -282,7 +284,7 @@ def test_the_word_of_the_service_goes_before_our_count():
 def test_a_limit_by_the_day_fills_by_the_day():
     clock = Clock()
     quota = Quota(clock=clock)
-    turn = quota.turn(0, 1)
+    turn = Turn(0, 1)
     assert quota.goes_at_once(turn)
     day_s = 86400.0
     quota.hear(turn, {"requests": Allowance(limit=1440, remaining=0, reset_s=day_s)})
@@ -293,7 +295,7 @@ def test_what_remains_of_an_unknown_limit_counts_where_the_caller_knows_it():
     clock = Clock()
     for rate, expected in ((None, 0), (RateLimit(requests_per_minute=60), 1)):
         quota = Quota(rate, clock=clock)
-        turn = quota.turn(0, 1)
+        turn = Turn(0, 1)
         assert quota.goes_at_once(turn)
         clock.at += 100
         quota.hear(turn, {"requests": Allowance(remaining=-100)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from typedllm.batch.journal_file import open_to_read, reading
+from typedllm.batch.saved import Status
 from typedllm.batch.store import text_of, usage_of
 from typedllm.errors import UsageError
 from typedllm.records import Usage
@@ -26,7 +27,8 @@ _SUMS: Final = """
     FROM rows
 """
 _ROWS: Final = """
-    SELECT row_id, status, error, saved_at, input_tokens, output_tokens, cached_tokens, cost, rest
+    SELECT row_id, status, error, saved_at, rest,
+        input_tokens, output_tokens, cached_tokens, cost
     FROM rows ORDER BY rowid
 """
 
@@ -104,30 +106,32 @@ def export(path: str | Path, to: str | Path) -> int:
     if to.resolve() == path.resolve():
         raise UsageError(f"{to} is the journal itself; name another file to export it to")
     count = 0
-    try:
-        # a lone surrogate is written as JSON has it, `\ud800`
-        with to.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for line in _lines(path):
-                file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
-                count += 1
-    except OSError as error:
-        raise UsageError(f"{to} cannot be written: {error}") from error
+    with closing(open_to_read(path)) as connection, reading(path):
+        try:
+            # a lone surrogate is written as JSON has it, `\ud800`
+            with to.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                for row in connection.execute(_ROWS):
+                    file.write(f"{json.dumps(_line(*row), ensure_ascii=False)}\n")
+                    count += 1
+        except OSError as error:
+            raise UsageError(f"{to} cannot be written: {error}") from error
     return count
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with closing(open_to_read(path)) as connection, reading(path):
-        for row_id, found, error, saved_at, *used, rest in connection.execute(_ROWS):
-            parts: dict[str, Any] = json.loads(text_of(rest))
-            text, plain = parts.pop("text", parts["raw"]), parts.pop("plain", False)
-            told = {
-                "value": _value(text, plain) if error is None else None,
-                "error": None if error is None else {"kind": error, **parts.pop("error")},
-            }
-            usage = asdict(usage_of(*used))
-            moment = datetime.fromtimestamp(saved_at, UTC).isoformat()
-            whole = {"id": row_id, "status": found, **told, "usage": usage, "saved_at": moment}
-            yield whole | parts
+def _line(
+    row_id: str, found: Status, error: str | None, saved_at: float, rest: str | bytes, *used: Any
+) -> dict[str, Any]:
+    parts: dict[str, Any] = json.loads(text_of(rest))
+    text, plain = parts.pop("text", parts["raw"]), parts.pop("plain", False)
+    return {
+        "id": row_id,
+        "status": found,
+        "value": _value(text, plain) if error is None else None,
+        "error": None if error is None else {"kind": error, **parts.pop("error")},
+        "usage": asdict(usage_of(*used)),
+        "saved_at": datetime.fromtimestamp(saved_at, UTC).isoformat(),
+        **parts,
+    }
 
 
 def _value(text: str, plain: bool) -> Any:

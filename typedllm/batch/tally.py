@@ -107,8 +107,8 @@ class Summary:
         usage: tokens of the rows that were asked, failed attempts included; its cost is None when
             that of any of them is not known.
         unpriced: rows of these whose cost is not known.
-        latency_p50_s: median of the seconds that the rows took for which a request was sent; None for
-            none.
+        latency_p50_s: median of the seconds that a row took, of those for which a request was sent;
+            None where none was.
         latency_p95_s: what 95 % of them did not exceed.
         latency_max_s: the longest of them.
         clipped: rows with a part that a landing or a fitted limit cut short.

@@ -15,12 +15,13 @@ from typedllm._checks import check_kind
 from typedllm.attempts import Policy
 from typedllm.batch.cache import Cache
 from typedllm.batch.results import Results
-from typedllm.client.asking import Standing
+from typedllm.client.asking import Asking, Standing
 from typedllm.client.chat import Chat, all_played
 from typedllm.client.checks import check_options, checked_engine, checked_models
 from typedllm.client.derived import blocking, verb
+from typedllm.client.estimate import Estimate, estimated, quarter
 from typedllm.client.function import AsyncFunction, Decorator, Function, function_of
-from typedllm.client.options import AnyType, ChatOptions, Options
+from typedllm.client.options import AnyType, ChatOptions, Inputs, Options
 from typedllm.client.rendering import RenderedPrompt, rendered_prompt
 from typedllm.client.verbs import Verbs
 from typedllm.constraints.compile import compile_spec
@@ -131,8 +132,11 @@ class LLM(Verbs):
         Raises:
             UsageError: as `run` does.
         """
+        return self._rendered(self.asking(output_type, options), prompt)
+
+    def _rendered(self, asking: Asking, prompt: object) -> RenderedPrompt:
         return rendered_prompt(
-            self.asking(output_type, options).prompt(prompt),
+            asking.prompt(prompt),
             encoder=encoder_of(self._engine),
             chat_format=self._engine.format if isinstance(self._engine, Formatted) else None,
         )
@@ -224,7 +228,25 @@ class LLM(Verbs):
         encoder = encoder_of(self._engine)
         if encoder is not None:
             return len(encoder.tokenizer.encode(text, add_special_tokens=False).ids)
-        return -(-len(text.encode()) // 4)
+        return quarter(text)
+
+    @verb(Options)
+    def estimate(
+        self, inputs: Inputs, output_type: Any = None, **options: Unpack[Options]
+    ) -> Estimate:
+        """Say what a batch would take, without any call.
+
+        Args:
+            inputs: as in `batch`; a generator is used up.
+            output_type: as in `run`.
+            options: as in `run`; with `sampling=Sampling(max_tokens=...)` the answers are bounded.
+
+        Raises:
+            UsageError: for what concerns all rows, such as the output type.
+        """
+        asking = self.asking(output_type, options)
+        plan = self.explain(output_type, limits=options.get("limits"))
+        return estimated(asking, inputs, plan, lambda prompt: self._rendered(asking, prompt))
 
     def explain(self, output_type: Any, *, limits: Limits | None = None) -> Plan:
         """Say what this engine enforces of an output type, and what is done about the rest.

@@ -48,7 +48,7 @@ class Limited(Wrapped):
         """
         quota = self._quota
         size = sum(len(part.text.encode("utf-8", "surrogatepass")) for part in request.prompt)
-        turn = quota.turn(size, request.sampling.max_tokens)
+        turn = Turn(size, request.sampling.max_tokens)
         if not quota.goes_at_once(turn):
             await self._gone(turn)
         usage = None

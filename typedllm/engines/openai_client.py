@@ -178,8 +178,8 @@ class OpenAIClient:
 
     def _check_events(self, headers: Mapping[str, str]) -> None:
         headers_came(headers)
-        kind = headers.get("content-type", "no type of content")
-        if not kind.startswith("text/event-stream"):
+        kind = headers.get("content-type", "").partition(";")[0]
+        if kind.endswith(("html", "json")):  # some say text/plain
             raise EngineError(f"{self._server} answered with {kind}, which is no stream of events")
 
     def _client(self) -> ReadyClient:
@@ -202,8 +202,11 @@ class OpenAIClient:
         return client
 
     def _translated(self, error: Exception) -> TypedLLMError:
-        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):  # it said that it is JSON
-            return EngineError(f"{self._server} answered with what is no JSON: {error}")
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            begun = getattr(error, "doc", "").lstrip().startswith(("{", "["))  # and then cut
+            return EngineError(
+                f"{self._server} answered with what is no JSON: {error}", retryable=begun
+            )
         if isinstance(error, httpx2.TransportError):  # in the middle of a stream
             return no_answer(self._server, self.base_url, error, str(error) or repr(error))
         if not isinstance(error, openai.APIError):

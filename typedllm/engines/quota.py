@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 from typedllm._checks import check_number
 from typedllm.engines.allowances import KINDS, Allowance, Kind
 from typedllm.engines.bucket import Bucket
+from typedllm.engines.estimate import Estimate
 from typedllm.records import Usage
 
 __all__ = ["Quota", "RateLimit", "Turn"]
@@ -29,7 +30,6 @@ __all__ = ["Quota", "RateLimit", "Turn"]
 _MINUTE_S: Final = 60.0
 _BURST_S: Final = 1.0  # so much of a caller's limit may go at once; some services count by seconds
 _LONGEST_S: Final = 60.0  # of the waits that the service leaves to us
-_WEIGHT: Final = 0.05  # of the newest answer in a running mean
 _GROWTH: Final = 1 / 8  # of a request more on their way, for an answer
 _TOKENS_PER_BYTE: Final = 0.25  # before there is an answer to learn from
 _OUTPUT_TOKENS: Final = 64.0  # the same
@@ -75,17 +75,18 @@ class RateLimit:
 class Turn:
     """One request's place in the line, and then its share of the quota."""
 
-    __slots__ = ("amounts", "bytes", "heard", "sent_at", "sent_by_then", "wake")
+    __slots__ = ("amounts", "bytes", "heard", "max_tokens", "sent_at", "sent_by_then", "wake")
 
-    def __init__(self, amounts: _Amounts, bytes: int) -> None:
-        """Want something.
+    def __init__(self, bytes: int, max_tokens: int | None) -> None:
+        """Want to go.
 
         Args:
-            amounts: estimated.
             bytes: of the prompt.
+            max_tokens: most tokens of the answer; None is as many as others had.
         """
-        self.amounts = amounts
         self.bytes = bytes
+        self.max_tokens = max_tokens
+        self.amounts = _NOTHING
         self.heard: Collection[Kind] = ()
         self.sent_at = 0.0
         self.sent_by_then = _NOTHING
@@ -119,7 +120,8 @@ class Quota:
         self._own: dict[Kind, Bucket] = {}
         self._told: dict[Kind, Bucket] = {}
         self._sent = _NOTHING
-        self._tokens_per_byte, self._output_tokens = _TOKENS_PER_BYTE, _OUTPUT_TOKENS
+        self._tokens_per_byte = Estimate(_TOKENS_PER_BYTE)
+        self._output_tokens = Estimate(_OUTPUT_TOKENS)
         self._resume_at = -math.inf
         self._cooled_at = 0.0  # how many were sent when it was last too much
         self._coolings = 0  # in a row
@@ -149,16 +151,6 @@ class Quota:
                 if (limit := rate.per_minute(kind)) is not None
             }
             self._wake_next()
-
-    def turn(self, prompt_bytes: int, max_tokens: int | None) -> Turn:
-        """Estimate what a request will take.
-
-        Args:
-            prompt_bytes: of its text.
-            max_tokens: most tokens of its answer; None is as many as others had.
-        """
-        tokens_out = self._output_tokens if max_tokens is None else float(max_tokens)
-        return Turn((1.0, prompt_bytes * self._tokens_per_byte, tokens_out), prompt_bytes)
 
     def goes_at_once(self, turn: Turn) -> bool:
         """Let a request go if nothing keeps it, and nobody waits.
@@ -285,9 +277,11 @@ class Quota:
             return self._resume_at - now
         if self._on_way >= int(self._window):
             return math.inf
+        tokens_in = turn.bytes * self._tokens_per_byte.high
+        tokens_out = self._output_tokens.high if turn.max_tokens is None else turn.max_tokens
+        turn.amounts = amounts = (1.0, tokens_in, float(tokens_out))
         if not self._own and not self._told:
             return 0.0
-        amounts = turn.amounts
         return max(bucket.wait_s(_of(kind, amounts), now) for kind, bucket in self._buckets())
 
     def _buckets(self) -> list[tuple[Kind, Bucket]]:
@@ -320,9 +314,8 @@ class Quota:
         """Put estimates right; what the service itself told is right already."""
         if not usage.tokens:
             return
-        per_byte = usage.input_tokens / max(1, turn.bytes)
-        self._tokens_per_byte += (per_byte - self._tokens_per_byte) * _WEIGHT
-        self._output_tokens += (usage.output_tokens - self._output_tokens) * _WEIGHT
+        self._tokens_per_byte.learn(usage.input_tokens / max(1, turn.bytes))
+        self._output_tokens.learn(usage.output_tokens)
         actual = (1.0, float(usage.input_tokens), float(usage.output_tokens))
         for kind, bucket in self._buckets():
             if bucket is not self._told.get(kind) or kind not in turn.heard:
