@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.remote_apis import serving
+from tests.servers import azure
+from tests.servers.azure import azure_server
+from tests.servers.counted import counted_server
 from typedllm import (
     LLM,
     EngineError,
@@ -38,6 +42,34 @@ def down(times: int, **options: float) -> Scripted:
     """A service that is out of order so many times, and then answers."""
     busy = EngineError("busy", retryable=True, status=503, **options)
     return Scripted([*[busy] * times, {"age": 25}])
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+def test_E1_anthropic_and_gemini(name: str) -> None:
+    with serving(name) as api:
+        api.gives('{"age":25}')
+        with LLM(api.model, api_key=api.key, base_url=api.url) as llm:
+            assert llm.call("I am 25.", {"age": "int"}) == {"age": 25}
+
+
+def test_E1_azure_openai() -> None:
+    with azure_server() as endpoint:
+        place = {"azure_endpoint": endpoint, "api_version": azure.VERSION}
+        with LLM(f"azure:{azure.DEPLOYMENT}", api_key=azure.KEY, engine_args=place) as llm:
+            assert llm.call("Say hello.") == "Hello"
+
+
+@pytest.mark.parametrize("name", ["openai", "together", "mistral"])
+def test_E1_openai_and_those_of_its_protocol(name: str) -> None:
+    with counted_server() as server, LLM(f"{name}:m", api_key="k", base_url=server.url) as llm:
+        assert llm.call("Number 7.", {"n": "int"}) == {"n": 7}
+
+
+def test_E1_an_unknown_provider_is_told_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="did you mean 'anthropic'") as caught:
+        LLM("antropic:claude")
+    for name in ("openai", "azure", "anthropic", "gemini", "together", "mistral"):
+        assert name in str(caught.value)
 
 
 def test_E2_one_call() -> None:

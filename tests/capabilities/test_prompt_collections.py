@@ -22,6 +22,7 @@ from typedllm import (
     Turn,
     UsageError,
 )
+from typedllm.batch.tally import Snapshot
 
 PIRATE = "You are an helpful AI that only speaks like a pirat"
 SPOKEN = "{{ user_prompt }}{% if place is defined %} (in {{ place }}){% endif %}"
@@ -177,11 +178,16 @@ def test_G3_batch_inference_over_a_collection(capsys: pytest.CaptureFixture[str]
         conversation_ids=["x", "y", "z"],
     )
     steps: list[tuple[int, int | None]] = []
+
+    def tell(seen: Snapshot) -> None:
+        steps.append((seen.done, seen.total))
+
     with LLM("embedded") as llm:
-        results = llm.batch(collection, {"age": "int"}, progress=lambda *step: steps.append(step))
+        results = llm.batch(collection, {"age": "int"}, progress=tell)
         llm.batch(collection, {"age": "int"}, progress=True)
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert "3/3" in capsys.readouterr().out
+    told = capsys.readouterr().err
+    assert "3 of 3 rows" in told and "rows/s" in told and "tokens/s in" in told
     for position, (prompt, result) in enumerate(zip(collection, results, strict=True)):
         assert result.prompt is prompt and result.prompt.conversation_id == "xyz"[position]
         assert result.metadata == {"row": position} and result.id == str(position)

@@ -16,8 +16,6 @@ from tests.servers.anthropic_batches import AnthropicBatchServer
 from tests.servers.batches import Provider, running
 from typedllm import LLM, EngineError, PromptTooLong, Sampling, UsageError
 from typedllm.attempts import Policy
-from typedllm.engines.job_service import Job
-from typedllm.engines.job_store import JobStore
 
 MODEL = "anthropic-batch:claude-sonnet-4-5"
 
@@ -137,6 +135,15 @@ def test_faults_while_it_is_followed_pass(server: Provider, status: int):
     assert server.sent == [5]
 
 
+def test_answers_are_read_again_where_reading_broke_off(server: Provider):
+    with opened(server, attempts=1) as llm:
+        llm.batch(texts(1), Number)
+        server.faults = {("GET", "/v1/messages/batches/msgbatch_1/results"): [-1, -1]}
+        results = llm.batch([f"Row {number}" for number in range(1, 100)], Number)
+    assert [result.unwrap().number for result in results] == list(range(1, 100))
+    assert server.sent == [1, 99]
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 def test_a_job_of_which_nothing_came_back_is_looked_for(server: Provider, arrives: bool):
     with opened(server) as llm:
@@ -154,13 +161,6 @@ def test_jobs_are_found_again(server: Provider, tmp_path: Path):
     path = tmp_path / "jobs.db"
     with opened(server, jobs=path) as llm:
         check_numbers(llm.batch(texts(5), Number), 5)
-    store = JobStore(path, "")
-    (name,) = {each["custom_id"].split("-")[0] for each in server.requests[0]}
-    known = store.job(name)
-    assert known == Job(
-        key=name, endpoint="/v1/messages", requests=5, made=known.made, id="msgbatch_0"
-    )
-    store.close()
     with opened(server, jobs=path) as llm:
         check_numbers(llm.batch(texts(5), Number), 5)
     assert server.sent == [5]

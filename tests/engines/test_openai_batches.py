@@ -118,6 +118,14 @@ async def test_a_job_is_handed_in_when_it_is_full(server: Provider):
         await engine.close()
 
 
+async def test_a_full_job_waits_for_nobody(server: Provider):
+    given = {"base_url": server.url, "api_key": KEY, "quiet_s": 60.0, "job_requests": 4}
+    engine = open_engine("openai-batch:gpt-5", given)
+    found = await asyncio.gather(*(engine.send(chat(f"Row {n}")) for n in range(4)))
+    assert all(isinstance(each, Completion) for each in found)
+    await engine.close()
+
+
 async def test_raw_text_has_a_job_of_its_own(server: Provider):
     server.answer = lambda body: (
         {
@@ -225,16 +233,23 @@ def test_faults_while_it_is_followed_pass(server: Provider, status: int):
     assert server.sent == [5]
 
 
+def test_answers_are_read_again_where_reading_broke_off(server: Provider):
+    server.faults = {("GET", "/v1/files/"): [-1, -1]}
+    with opened(server, attempts=1) as llm:
+        check_numbers(llm.batch(texts(100), Number), 100)
+    assert server.sent == [100]
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 def test_a_job_of_which_nothing_came_back_is_looked_for(server: Provider, arrives: bool):
-    for _ in range(5):  # of others
-        with opened(server) as llm:
-            llm.batch(texts(1), Number)
+    with opened(server) as llm:
+        for number in range(3):  # of others, on two pages
+            llm.call(f"Row {number}", Number)
     server.faults, server.lets_in = {("POST", "/v1/batches"): [0]}, arrives
     with opened(server) as llm:
         results = llm.batch(texts(4), Number)
         check_numbers(results, 4)
-    assert server.sent == [1] * 5 + [4]
+    assert server.sent == [1] * 3 + [4]
     assert {result.attempts for result in results} == {1 if arrives else 2}
 
 

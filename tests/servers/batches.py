@@ -20,7 +20,8 @@ class Provider:
         held: whether jobs run on and on.
         ends: how jobs end that do not end well, by their number from 0.
         leaves_out: the number of the request, over all jobs, that no answer file tells of.
-        faults: statuses with which the next calls are refused, by method and beginning of path.
+        faults: statuses with which the next calls are refused, by method and beginning of path; 0
+            for a connection that breaks, -1 for one that breaks in the middle of the answer.
         lets_in: whether a faulty call is done all the same, and only its answer is lost.
         jobs, files: what there is by now, by id.
         calls: method and path of each call.
@@ -68,12 +69,14 @@ class BatchServer(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         provider = self.provider
         provider.calls.append((method, self.path))
+        found: Any = None
         fault = provider.fault(method, self.path)
-        found = self.done(method, self.path, body) if fault is None or provider.lets_in else fault
+        if fault in (None, -1) or provider.lets_in:
+            found = self.done(method, self.path, body)
+        self.close_connection = fault in (0, -1)
         if fault == 0:
-            self.close_connection = True
             return
-        found = found if fault is None else fault
+        found = found if fault in (None, -1) else fault
         status = found if isinstance(found, int) else 200
         value = self.said(found) if isinstance(found, int) else found
         text = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -82,7 +85,7 @@ class BatchServer(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(text[: len(text) // 2] if fault == -1 else text)
 
     def do_GET(self) -> None:
         self.handled("GET")

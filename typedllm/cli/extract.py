@@ -13,6 +13,7 @@ import typer
 from typedllm.cli.inputs import Source, open_source
 from typedllm.cli.options import Limit, MaxTokens, Model, Out, Seed, System, Temperature
 from typedllm.cli.ordered import in_order
+from typedllm.cli.outcome import Outcome
 from typedllm.cli.output_types import HELP, read_output_type
 from typedllm.cli.outputs import Format, open_writer
 
@@ -60,7 +61,7 @@ def extract(
     from typedllm.records import Sampling
 
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
-    written = failed = cut = 0
+    outcome = Outcome()
     with LLM(model, system=system, sampling=sampling) as llm:
         llm.explain(output_type)  # raises what concerns all rows, before a file is written
         try:
@@ -71,18 +72,12 @@ def extract(
             ):
                 for row, result in answered:
                     writer.write(row, result)
-                    written += 1
-                    failed += not result.ok
-                    cut += bool(result.clipped)
+                    outcome.add(result)
                     step()
         except KeyboardInterrupt:
             typer.echo("interrupted; the rows written so far are whole", err=True)
             raise typer.Exit(130) from None
-    if cut:
-        typer.echo(f"{cut} of {written} answers were cut short to fit max_tokens", err=True)
-    if failed:
-        typer.echo(f"{failed} of {written} rows failed; their error says why", err=True)
-        raise typer.Exit(1)
+    outcome.tell()
 
 
 @contextmanager

@@ -97,15 +97,11 @@ def open_rows(
     return _source(path, table, column, lambda row: asked(_with_id(id_column, row)))
 
 
-def _source(
-    path: Path, table: Table, column: str | None, asked: Callable[[Row], Row]
-) -> Source:
+def _source(path: Path, table: Table, column: str | None, asked: Callable[[Row], Row]) -> Source:
     def rows() -> Iterator[Row]:
         return (row if row.problem is not None else asked(row) for row in table.rows())
 
-    return Source(
-        columns=table.columns, column=column, rows=rows, path=path, schema=table.schema
-    )
+    return Source(columns=table.columns, column=column, rows=rows, path=path, schema=table.schema)
 
 
 def _path(given: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The command line: `typedllm extract`, `explain`, `render`, `start-server` and the rest.
+"""The command line: `typedllm extract`, `batch`, `explain`, `render` and the rest.
 
 What a command needs is imported inside it, so that `--help` and usage errors are quick.
 """
@@ -12,7 +12,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from typedllm.cli import explain, extract, render, schemas, start_server, templates
+from typedllm.cli import (
+    batch,
+    explain,
+    extract,
+    journal,
+    render,
+    schemas,
+    start_server,
+    templates,
+)
 from typedllm.errors import TypedLLMError, UsageError
 
 __all__ = ["app"]
@@ -44,7 +53,7 @@ class _Group(TyperGroup):
         except TypedLLMError as error:
             status = _report(str(error), 2 if isinstance(error, UsageError) else 1)
         except OSError as error:
-            status = _report(f"{error.filename or 'input or output'}: {error.strerror}", 2)
+            status = _report(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
         sys.exit(status or 0)
 
 
@@ -88,6 +97,8 @@ def _main(
 
 
 app.command()(extract.extract)
+app.command()(batch.batch)
+app.add_typer(journal.app, name="journal")
 app.command()(explain.explain)
 app.command()(render.render)
 app.command()(start_server.start_server)

@@ -45,16 +45,15 @@ def in_order(
             room.acquire()
             yield numbered
 
-    prompts, ids, beside = tee(taken(), 3)  # which are taken side by side
+    first, second, third = tee(taken(), 3)  # which are gone through side by side
     results: dict[int, Result[Any]] = {}
     position = 0
-    for result in llm.iter_batch(
-        (row.prompt for _, row in prompts),
-        output_type,
-        ids=(str(at) if row.id is None else row.id for at, row in ids),
-        metadata=({"at": at, "row": row} for at, row in beside),
+    beside: BatchOptions = {
         **options,
-    ):
+        "ids": (str(at) if row.id is None else row.id for at, row in second),
+        "metadata": ({"at": at, "row": row} for at, row in third),
+    }
+    for result in llm.iter_batch((row.prompt for _, row in first), output_type, **beside):
         results[result.metadata["at"]] = result
         while (ready := results.pop(position, None)) is not None:
             room.release()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typedllm.client.options import AnyType
     from typedllm.records import Result
 
-__all__ = ["Format", "Writer", "open_whole", "open_writer", "part_of"]
+__all__ = ["Format", "Writer", "check_out", "open_whole", "open_writer", "part_of"]
 
 Format: TypeAlias = Literal["table", "jsonl", "csv"]
 
@@ -53,7 +53,7 @@ def open_writer(
         MissingDependency: when it is Parquet, and pyarrow is not installed.
     """
     if out is not None:
-        _check_out(form, out, source)
+        check_out(form, out, source)
         with _opened(out, source, output_type) as writer:
             yield writer
         return
@@ -75,21 +75,18 @@ def open_whole(out: Path | None, source: Source, output_type: AnyType) -> Genera
     The part stays where it is when the `with` block ends by an exception.
 
     Args:
-        out: the file; None for standard output, as `open_writer` has it.
+        out: the file, which `check_out` has passed; None for standard output, as `open_writer`.
         source: where the rows come from.
         output_type: what the answers are.
 
     Raises:
-        UsageError: as `open_writer` does.
-        MissingDependency: as `open_writer` does.
+        UsageError: when it cannot be written.
     """
     if out is None:
         with open_writer(None, None, source, output_type) as writer:
             yield writer
         return
     part = part_of(out)
-    for path in (out, part):
-        _check_out(None, path, source)
     with _opened(part, source, output_type) as writer:
         yield writer
     with part.open("rb+") as file:
@@ -107,14 +104,28 @@ def part_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.part{out.suffix}")
 
 
-def _check_out(form: Format | None, out: Path, source: Source) -> None:
+def check_out(form: Format | None, out: Path, source: Source) -> None:
+    """Check what rows are to be written to, before there are any.
+
+    Args:
+        form: how; None for the ending of the file.
+        out: the file.
+        source: where the rows come from.
+
+    Raises:
+        UsageError: when its ending is another, it is the input itself, or its folder is not there.
+        MissingDependency: when it is Parquet, and pyarrow is not installed.
+    """
     ending = out.suffix.lower().removeprefix(".")
     if ending not in ("parquet", "jsonl", "csv"):
         raise UsageError(f"--out: {out} has to end with .parquet, .jsonl or .csv")
     if form not in (None, ending):
         raise UsageError(f"--format {form} does not go with --out {out}; leave --format out")
-    if source.path is not None and out.exists() and out.samefile(source.path):
-        raise UsageError(f"--out: {out} is the input itself; name another file")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"--out: {out} cannot be written: there is no folder {out.parent}")
+    for path in (out, part_of(out)):
+        if source.path is not None and path.exists() and path.samefile(source.path):
+            raise UsageError(f"--out: {out} would write over the input; name another file")
     if ending == "parquet":
         require("pyarrow", "tables")
 

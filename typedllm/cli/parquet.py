@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 
 from pydantic_core import to_jsonable_python
 
+from typedllm._require import require
 from typedllm.batch.columns import pyarrow
 from typedllm.batch.tables import Rows
 from typedllm.cli.answers import cell, readable, short, unlike
@@ -68,10 +69,8 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
 def _opened(path: Path) -> Any:
     pa = pyarrow()
-    from pyarrow.parquet import ParquetFile
-
     try:
-        return ParquetFile(path)
+        return require("pyarrow.parquet", "tables").ParquetFile(path)
     except pa.ArrowException as error:
         raise UsageError(f"{path} is no Parquet file: {error}") from error
 
@@ -127,8 +126,6 @@ class ParquetRows:
             MissingDependency: when pyarrow is not installed.
         """
         pa = pyarrow()
-        from pyarrow.parquet import ParquetWriter
-
         self._source = source
         self._answers = Rows(spec_of(output_type))
         ours = [each for each in self._answers.schema if each.name not in _OF_THE_INPUT]
@@ -138,7 +135,8 @@ class ParquetRows:
         names = unlike(source.columns, [each.name for each in ours])
         renamed = [each.with_name(name) for each, name in zip(ours, names, strict=True)]
         self._schema = pa.schema([*(source.schema or theirs), *renamed])
-        self._writer: Any = ParquetWriter(file, self._schema)
+        writer = require("pyarrow.parquet", "tables").ParquetWriter
+        self._writer: Any = writer(file, self._schema)
         self._rows: list[Row] = []
         self._results: list[dict[str, Any]] = []
         self._sure: list[float | None] = []

@@ -86,9 +86,7 @@ def open_table(path: Path) -> Table:
         schema = parquet_schema(path)
         texts = tuple(each.name for each in schema if str(each.type) in _ARROW_TEXTS)
         columns = _unlike(tuple(schema.names), str(path))
-        return Table(
-            columns=columns, texts=texts, rows=partial(parquet_rows, path), schema=schema
-        )
+        return Table(columns=columns, texts=texts, rows=partial(parquet_rows, path), schema=schema)
     columns = _csv_columns(path) if ending == ".csv" else _jsonl_columns(path)
     rows = partial(_csv_rows if ending == ".csv" else _jsonl_rows, path)
     return Table(columns=columns, texts=columns, rows=rows)

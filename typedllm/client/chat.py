@@ -253,7 +253,8 @@ async def _played(
             prompt = Prompt(user_prompt=turn.user_prompt, context=turn.context)
             result = Result(error=failed, prompt=prompt, metadata=turn.metadata)
         results.append(replace(result, id=str(number)))
-    return Results(results, wall_s=time.monotonic() - started)
+    spec = llm.asking(output_type, options).task.spec
+    return Results(results, wall_s=time.monotonic() - started, spec=spec)
 
 
 async def all_played(

@@ -22,7 +22,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -33,7 +33,7 @@ from typedllm.engines.connection import Connection
 from typedllm.engines.instructor_engine import arguments_of
 from typedllm.engines.instructor_errors import translated
 from typedllm.engines.instructor_providers import Provider
-from typedllm.engines.job_service import Ended, Job, JobLimits, json_bytes, lines_of, lost
+from typedllm.engines.job_service import Answers, Ended, Job, JobLimits, json_bytes, lines_of, lost
 from typedllm.engines.openai_protocol import MALFORMED
 from typedllm.engines.per_loop import PerLoop
 from typedllm.errors import EngineError, TypedLLMError, UsageError
@@ -254,11 +254,12 @@ class AnthropicBatches:
         """Whether a batch is that of a job, which it says once it has ended."""
         while (ended := await self.ended(job)) is None:
             await asyncio.sleep(self._poll_s)
-        async for custom_id, _ in ended.answers():
-            return job.place(custom_id) is not None
+        async with aclosing(ended.answers()) as answers:
+            async for custom_id, _ in answers:
+                return job.place(custom_id) is not None
         return False
 
-    async def _answers(self, job: Job) -> AsyncIterator[tuple[str, Any]]:
+    async def _answers(self, job: Job) -> Answers:
         with self._translating():
             found = await self._batches.results(job.id)
             try:

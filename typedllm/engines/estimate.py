@@ -38,8 +38,7 @@ class Estimate:
             number: of the run.
         """
         if not self._learned:
-            self._mean, self._deviation, self._learned = number, number / 8, True
-            return
+            self._mean, self._learned = number, True
         away = number - self._mean
         self._mean += away * _WEIGHT
         self._deviation += (abs(away) - self._deviation) * _WEIGHT

@@ -61,6 +61,7 @@ class InstructorEngine:
         self._base_url = base_url
         self._sent = sent or {}
         self.provider = prices
+        self.identity = {"base_url": base_url}
         self.model = model
         self.capacity = _IN_FLIGHT
         self.traits = traits_for(provider, model)

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -176,11 +176,11 @@ class Desk:
         if taken is None:
             self._collect(endpoint, body, waiting)
             return waiting
-        waiting.key, waiting.place = taken
-        batch = self._followed.get(waiting.key)
+        job, waiting.place = taken
+        waiting.key = job.key
+        batch = self._followed.get(job.key)
         if batch is None:
-            batch = _Batch(endpoint, self._store.job(waiting.key))
-            self._followed[waiting.key] = batch
+            batch = self._followed[job.key] = _Batch(endpoint, job)
             self._start(batch, self._follow)
         batch.join(waiting.place, waiting)
         return waiting
@@ -202,6 +202,9 @@ class Desk:
         batch.join(len(batch.bodies), waiting)
         batch.bodies.append(body)
         batch.size += size
+        if len(batch.bodies) == limits.requests:
+            batch.full.set()
+            del self._open[endpoint]
 
     def _start(self, batch: _Batch, work: Callable[[_Batch], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._told(batch, work))
@@ -326,14 +329,15 @@ class Desk:
 
     async def _give_out(self, batch: _Batch, job: Job, ended: Ended) -> None:
         count = 0
-        async for custom_id, answer in ended.answers():
-            place = job.place(custom_id)
-            waiting = None if place is None else batch.due.pop(place, None)
-            if waiting is not None:
-                self._give(waiting, answer)
-            count += 1
-            if count % _BREATH == 0:
-                await asyncio.sleep(0)
+        async with aclosing(ended.answers()) as answers:
+            async for custom_id, answer in answers:
+                place = job.place(custom_id)
+                waiting = None if place is None else batch.due.pop(place, None)
+                if waiting is not None:
+                    self._give(waiting, answer)
+                count += 1
+                if count % _BREATH == 0:
+                    await asyncio.sleep(0)
 
     def _give(self, waiting: _Waiting, answer: Any) -> None:
         if isinstance(answer, TypedLLMError):

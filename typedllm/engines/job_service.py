@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
@@ -14,7 +21,7 @@ from typedllm.records import Reply, Request
 
 __all__ = ["Answers", "Ended", "Job", "JobLimits", "JobService", "json_bytes", "lines_of", "lost"]
 
-Answers: TypeAlias = AsyncIterator[tuple[str, Any]]
+Answers: TypeAlias = AsyncGenerator[tuple[str, Any]]
 """The custom id of a request, and the JSON of its answer or the error that it came to."""
 
 

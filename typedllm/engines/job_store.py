@@ -37,6 +37,7 @@ UPDATE requests SET taken = 1 WHERE (job, place) = (
     SELECT job, place FROM requests WHERE digest = ? AND taken = 0 ORDER BY job, place LIMIT 1
 ) RETURNING job, place
 """
+_JOB: Final = "SELECT key, endpoint, requests, made, id FROM jobs WHERE key = ?"
 
 
 class JobStore:
@@ -72,17 +73,21 @@ class JobStore:
             self._database.close()
             raise self._unusable(error) if isinstance(error, sqlite3.Error) else error from None
 
-    def take(self, digest: bytes) -> tuple[str, int] | None:
+    def take(self, digest: bytes) -> tuple[Job, int] | None:
         """Take the first request that nobody waits for.
 
         Args:
             digest: of its text.
 
         Returns:
-            The key of its job, and its place there; None where there is none.
+            Its job, and its place there; None where there is none.
         """
         with self._writing() as database:
-            return database.execute(_TAKE, (digest,)).fetchone()
+            taken = database.execute(_TAKE, (digest,)).fetchone()
+            if taken is None:
+                return None
+            key, endpoint, requests, made, id = database.execute(_JOB, taken[:1]).fetchone()
+        return Job(key=key, endpoint=endpoint, requests=requests, made=made, id=id), taken[1]
 
     def give_back(self, key: str, place: int) -> None:
         """Let others have what was taken.
@@ -104,17 +109,6 @@ class JobStore:
         """
         with self._writing() as database:
             database.execute("DELETE FROM requests WHERE job = ? AND place = ?", (key, place))
-
-    def job(self, key: str) -> Job:
-        """Return a job.
-
-        Args:
-            key: of one that is known.
-        """
-        with self._writing() as database:
-            sql = "SELECT key, endpoint, requests, made, id FROM jobs WHERE key = ?"
-            key, endpoint, requests, made, id = database.execute(sql, (key,)).fetchone()
-        return Job(key=key, endpoint=endpoint, requests=requests, made=made, id=id)
 
     def add(self, job: Job, digests: Iterable[bytes]) -> None:
         """Write down a job that is to be handed in; all its requests are taken.

@@ -52,7 +52,7 @@ class Limited(Wrapped):
         if not quota.goes_at_once(turn):
             await self._gone(turn)
         usage = None
-        before = hearer.set(partial(self._hear, turn))
+        hearer.set(partial(self._hear, turn))
         try:
             reply = await self._engine.send(request)
             if isinstance(reply, Completion):
@@ -60,7 +60,7 @@ class Limited(Wrapped):
             else:
                 self._cool(turn, reply)
         finally:
-            hearer.reset(before)
+            hearer.set(None)  # no token to put back: this may be another context, at the end
             quota.answered(turn, usage)
         return reply
 

@@ -41,6 +41,7 @@ class OpenAIEngine:
         # whoever else speaks the protocol has prices of its own
         at_home = dialect.base_url in (None, client.base_url)
         self.provider = dialect.provider if at_home else None
+        self.identity = {"base_url": client.base_url, "sends": self._dialect.sends}
         self._first_use = FirstUse()
         self._closed = False
 

@@ -11,7 +11,7 @@ Source: https://platform.openai.com/docs/guides/batch
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -201,7 +201,7 @@ class OpenAIBatches:
         """Close the connections."""
         await self._client.close()
 
-    async def _answers(self, files: Iterable[str]) -> AsyncIterator[tuple[str, Any]]:
+    async def _answers(self, files: Iterable[str]) -> Answers:
         for file in files:
             async for line in self._client.lines(file):
                 if line.strip():
@@ -218,7 +218,10 @@ class OpenAIBatches:
             if each.get("line")
         }
         told = "; ".join(str(each.get("message")) for each in errors[:3])
-        again = bool(blamed) or any(each.get("code") == _FULL for each in errors)
+        full = any(each.get("code") == _FULL for each in errors)
+        if full:
+            told += "; where one job alone is too much, lower job_requests in engine_args"
+        again = bool(blamed) or full
         return Ended(
             lost(job, self.name, f"it failed: {told}", again=again), partial(_told, blamed)
         )

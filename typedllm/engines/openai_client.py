@@ -10,7 +10,6 @@ import asyncio
 import json
 import ssl
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
@@ -23,6 +22,7 @@ from pydantic_core import to_json
 from typedllm.engines.allowances import headers_came
 from typedllm.engines.connection import Connection, checked_url
 from typedllm.engines.http_errors import hidden, no_answer, refusal_of
+from typedllm.engines.per_loop import PerLoop
 from typedllm.errors import EngineError, TypedLLMError, UsageError
 
 __all__ = ["OpenAIClient", "ReadyClient"]
@@ -69,7 +69,7 @@ class OpenAIClient:
             UsageError: when `reached` is none of these, or its URL is not one of http or https.
         """
         self._server = server
-        self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
+        self._clients: PerLoop[AsyncOpenAI] | None = None
         self._options: Any = {}
         self._ready: ReadyClient | None = None
         self._home: asyncio.AbstractEventLoop | None = None  # of an async one that is ready
@@ -77,8 +77,7 @@ class OpenAIClient:
         if isinstance(given, Connection):
             self.base_url = given.base_url
             self._options = _options(given)
-            self._open = partial(_open, given, given.trust())
-            weakref.finalize(self, _close, self._clients)  # a forgotten one ends without warnings
+            self._clients = PerLoop(partial(_open, given, given.trust()), AsyncOpenAI.close)
         elif isinstance(given, ReadyClient):
             self._ready = given.with_options(max_retries=0)
             self.base_url = checked_url("the base_url of client=", str(given.base_url))
@@ -144,10 +143,8 @@ class OpenAIClient:
 
     async def close(self) -> None:
         """Close all connections, but those of a caller's own client."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        _close(self._clients)
-        if client is not None:
-            await client.close()
+        if self._clients is not None:
+            await self._clients.close()
 
     async def _called(self, method: str, path: str, **sent: Any) -> Any:
         client, path = self._client(), self._url(path)
@@ -183,8 +180,11 @@ class OpenAIClient:
             raise EngineError(f"{self._server} answered with {kind}, which is no stream of events")
 
     def _client(self) -> ReadyClient:
-        loop = asyncio.get_running_loop()
+        if self._clients is not None:
+            return self._clients.get()
+        assert self._ready is not None  # one of the two is there
         if isinstance(self._ready, AsyncOpenAI):
+            loop = asyncio.get_running_loop()
             self._home = self._home or loop
             if self._home is not loop:
                 raise UsageError(
@@ -192,14 +192,7 @@ class OpenAIClient:
                     " event loop that it was first used on; give an openai.OpenAI, or use the LLM"
                     " on one event loop alone"
                 )
-        if self._ready is not None:
-            return self._ready
-        client = self._clients.get(loop)
-        if client is None:
-            for other in [each for each in self._clients if each.is_closed()]:
-                del self._clients[other]  # whose connections ended with it
-            client = self._clients[loop] = self._open()
-        return client
+        return self._ready
 
     def _translated(self, error: Exception) -> TypedLLMError:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
@@ -291,14 +284,6 @@ def _options(connection: Connection) -> Any:
         return {"headers": _UNSAID}
     # the package takes it only here
     return {"headers": {**_UNSAID, "Authorization": openai.Omit()}}
-
-
-def _close(clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI]) -> None:
-    """Have the connections of event loops closed, each by its own; those of ended ones are gone."""
-    while clients:
-        loop, client = clients.popitem()
-        if loop.is_running():
-            asyncio.run_coroutine_threadsafe(client.close(), loop)
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from typedllm.constraints.dialect import Lowered
 from typedllm.engines.dialects import BY_SCHEMA, Dialect
 from typedllm.engines.grammar_texts import printed
 from typedllm.engines.openai_protocol import STREAMED, messages_of
+from typedllm.engines.remote_prompts import with_schema
 from typedllm.errors import UnsupportedConstraint, UsageError
 from typedllm.records import Constraint, Grammar, Message, Request, Sampling
 
@@ -107,12 +107,7 @@ def _messages(request: Request, dialect: Dialect) -> list[dict[str, str]]:
     constraint = request.constraint
     if not (isinstance(constraint, Lowered) and _in_prompt(dialect, constraint)):
         return messages
-    schema = json.dumps(constraint.schema, ensure_ascii=False)
-    said = f"Answer with JSON that is valid for this JSON Schema: {schema}"
-    if messages[0]["role"] == "system":  # several system messages are not taken everywhere
-        first = {**messages[0], "content": f"{messages[0]['content']}\n\n{said}"}
-        return [first, *messages[1:]]
-    return [{"role": "system", "content": said}, *messages]
+    return with_schema(messages, constraint.schema)
 
 
 def _in_prompt(dialect: Dialect, constraint: Lowered) -> bool:

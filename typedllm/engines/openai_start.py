@@ -14,8 +14,8 @@ from urllib.parse import quote
 from typedllm.engines.base import Engine
 from typedllm.engines.connection import Connection, Verify, checked_url
 from typedllm.engines.dialects import DIALECTS, Dialect, dialect_with
+from typedllm.engines.keys import check_model, key_of
 from typedllm.errors import UsageError
-from typedllm.settings import provider_key
 
 if TYPE_CHECKING:
     from typedllm.engines.openai_client import OpenAIClient, ReadyClient
@@ -60,7 +60,7 @@ def open_server(
         UsageError: when there is no model, no key for a provider that needs one, or an option that
             is wrong or says what `client` says.
     """
-    _check_model(name, model)
+    check_model(name, model)
     dialect = _dialect(name, sends)
     given = _given(
         base_url=base_url,
@@ -95,7 +95,7 @@ def client_for(
         return kind(client, server=dialect.name)
     made: dict[str, Any] = {"base_url": dialect.base_url or "", **given}
     if not given.keys() & {"base_url", "api_key"} and dialect.key_variable is not None:
-        made["api_key"] = _key(dialect.name, dialect.key_variable)
+        made["api_key"] = key_of(dialect.name, dialect.key_variable)
     return kind(Connection(**made, key_header=dialect.key_header), server=dialect.name)
 
 
@@ -133,7 +133,7 @@ def open_azure(
         UsageError: when there is no deployment, no endpoint or no key, or an option that is wrong
             or says what `client` says.
     """
-    _check_model("azure", model)
+    check_model("azure", model)
     dialect = _dialect("azure", sends)
     given = _given(
         api_key=api_key,
@@ -146,7 +146,7 @@ def open_azure(
     if client is not None:
         return _engine(dialect, model, _ready("azure", client, {**place, **given}))
     if api_key is None and dialect.key_variable is not None:
-        given["api_key"] = _key("azure", dialect.key_variable)
+        given["api_key"] = key_of("azure", dialect.key_variable)
     given |= _azure_urls(model, **place)
     return _engine(dialect, model, _reached("azure", given, key_header=dialect.key_header))
 
@@ -245,15 +245,3 @@ def _check_alone(server: str, given: Mapping[str, object]) -> None:
             f"{server}: client= says where and how the server is reached, and {option}= says it"
             " too; give one of them"
         )
-
-
-def _check_model(name: str, model: str) -> None:
-    if not model:
-        raise UsageError(f'{name}: no model; write it after a colon, as in LLM("{name}:a-model")')
-
-
-def _key(name: str, variable: str) -> str:
-    key = provider_key(variable)
-    if key is None:
-        raise UsageError(f"{name}: no key; give api_key=, or set {variable} in the environment")
-    return key

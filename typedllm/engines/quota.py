@@ -6,7 +6,7 @@ needs both: a caller's own, whose limits he chose, and the service's, as its hea
 many are on their way at once is halved whenever the service says that it is too much, and grows
 again with each answer.
 
-Nothing here waits or has a clock: `limited` does that, on any thread and event loop.
+Nothing here waits: `limited` does that, on any thread and event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typedllm.records import Usage
 __all__ = ["Quota", "RateLimit", "Turn"]
 
 _MINUTE_S: Final = 60.0
-_BURST_S: Final = 1.0  # so much of a caller's limit may go at once; some services count by seconds
+# So much of a caller's limit may go at once; some services count requests by the second.
+_BURST_S: Final[Mapping[Kind, float]] = {"requests": 1.0, "tokens": 10.0}
 _LONGEST_S: Final = 60.0  # of the waits that the service leaves to us
 _GROWTH: Final = 1 / 8  # of a request more on their way, for an answer
 _TOKENS_PER_BYTE: Final = 0.25  # before there is an answer to learn from
@@ -146,7 +147,7 @@ class Quota:
             self.in_flight = rate.in_flight or self._likes
             self._window = float(self.in_flight)
             self._own = {
-                kind: Bucket(limit / _MINUTE_S, max(1.0, limit / _MINUTE_S * _BURST_S), now)
+                kind: Bucket(limit / _MINUTE_S, max(1.0, limit / _MINUTE_S * _BURST_S[kind]), now)
                 for kind in KINDS
                 if (limit := rate.per_minute(kind)) is not None
             }

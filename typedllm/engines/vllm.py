@@ -84,6 +84,7 @@ class VllmEngine:
             scores=True,
         )
         self.model: str = llm.model_config.model
+        self.identity = {"dtype": str(llm.model_config.dtype), "lora": lora, "lands": loaded.lands}
         self.capacity = 2 * llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.encoder = loaded.encoder
         self._on_close = on_close

@@ -15,12 +15,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from typedllm.engines.job_service import Ended, Job, JobLimits, json_bytes, lost
+from typedllm.engines.job_service import Answers, Ended, Job, JobLimits, json_bytes, lost
 from typedllm.engines.openai_batches import answer_of, batch_lines
 from typedllm.engines.openai_protocol import messages_of
 from typedllm.engines.vllm_requests import Asked, body_of, completion_of
@@ -145,7 +145,7 @@ class VllmBatches:
             begun.unlink(missing_ok=True)
             raise EngineError(f"{_NAME}: {path} cannot be written: {error}") from error
 
-    async def _answers(self, path: Path) -> AsyncIterator[tuple[str, Any]]:
+    async def _answers(self, path: Path) -> Answers:
         try:
             with path.open("rb") as file:
                 for line in file:

@@ -68,6 +68,7 @@ class VllmServerEngine:
             logprobs=True,
             scores=True,
         )
+        self.identity = {"base_url": client.base_url, "guidance": guidance, "lands": met.lands}
         self._asked = Asked(
             model=met.model,
             context=met.context,
