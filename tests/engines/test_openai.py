@@ -284,7 +284,7 @@ def test_what_is_no_value_is_an_error_on_its_side(url: str, given: Any, kind: ty
         assert KEY not in f"{llm!r} {result!r} {llm.explain(int)}"
     assert type(result.error) is kind
     assert KEY not in str(result.error)
-    assert result.attempts == 1
+    assert result.attempts == (3 if given == "{" else 1)  # what is cut may come whole again
 
 
 def test_a_refusal_and_a_cut_answer_keep_what_was_said(url: str):

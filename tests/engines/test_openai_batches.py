@@ -397,3 +397,15 @@ def test_options_are_checked(server: Provider, tmp_path: Path):
         LLM("openai-batch", api_key="x")
     with pytest.raises(TypedLLMError, match="OPENAI_API_KEY"):
         LLM("openai-batch:m")
+
+
+def test_what_is_no_answer_is_told_and_asked_anew_later(server: Provider, tmp_path: Path):
+    path = tmp_path / "jobs.db"
+    server.answer = lambda body: {"no": "choices"}
+    with opened(server, jobs=path) as llm:
+        result = llm.run("Row 0", Number)
+    assert "openai-batch is no answer of OpenAI's protocol" in str(result.error)
+    server.answer = numbered
+    with opened(server, jobs=path) as llm:
+        check_numbers(llm.batch(["Row 0"], Number), 1)
+    assert server.sent == [1, 1]

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -148,6 +148,7 @@ class Desk:
             TypedLLMError: when the request fits into no job, or the store fails.
         """
         waiting = self._joined(endpoint, body)
+        del body  # else all are held for as long as the job runs
         try:
             outcome = await waiting.outcome
         except asyncio.CancelledError:
@@ -244,42 +245,43 @@ class Desk:
         await batch.quiet(self._pace.quiet_s)
         if self._open.get(batch.endpoint) is batch:
             del self._open[batch.endpoint]
-        asked = [
-            (waiting, body)
-            for waiting, body in zip(batch.waiting.values(), batch.bodies, strict=True)
-            if not waiting.outcome.done()
-        ]
-        if not asked:
-            return
-        batch.bodies.clear()
-        batch.waiting = dict(enumerate(waiting for waiting, _ in asked))
-        batch.job = await self._handed_in(batch, [body for _, body in asked])
-        await self._follow(batch)
+        asked = [place for place, each in batch.waiting.items() if not each.outcome.done()]
+        batch.waiting = dict(enumerate(batch.waiting[place] for place in asked))
+        batch.bodies = [batch.bodies[place] for place in asked]
+        if asked:
+            batch.job = await self._handed_in(batch)
+            await self._follow(batch)
 
-    async def _handed_in(self, batch: _Batch, bodies: Sequence[bytes]) -> Job:
+    async def _handed_in(self, batch: _Batch) -> Job:
         key = f"{time.time_ns():016x}{secrets.token_hex(4)}"
-        job = Job(key=key, endpoint=batch.endpoint, requests=len(bodies), made=time.time())
+        requests = len(batch.waiting)
+        job = Job(key=key, endpoint=batch.endpoint, requests=requests, made=time.time())
         self._store.add(job, (waiting.digest for waiting in batch.waiting.values()))
         batch.job = job
         self._followed[key] = batch
         for place, waiting in batch.waiting.items():
             waiting.key, waiting.place = key, place
         try:
-            id = await self._submitted(job, bodies)
+            id = await self._submitted(job, batch.bodies)
         except TypedLLMError as error:
             found = await self._service.find(job) if _may_have_arrived(error) else None
             if found is None:
                 self._store.forget(key)
                 raise
             id = found
-        self._store.name(key, id)
+        return self._named(job, id)
+
+    def _named(self, job: Job, id: str) -> Job:
+        with suppress(EngineError):  # the next start then looks for it
+            self._store.name(job.key, id)
         return replace(job, id=id)
 
-    async def _submitted(self, job: Job, bodies: Sequence[bytes]) -> str:
+    async def _submitted(self, job: Job, bodies: list[bytes]) -> str:
         with tempfile.TemporaryFile() as file:
             try:
                 await asyncio.to_thread(file.writelines, self._service.lines(job, bodies))
                 file.seek(0)
+                bodies.clear()  # which may be all the memory there is
             except OSError as error:
                 raise EngineError(
                     f"{self._service.name}: a job cannot be written into"
@@ -297,8 +299,7 @@ class Desk:
                 for waiting in batch.awaited():
                     waiting.tell(None)
                 return
-            self._store.name(job.key, id)
-            job = batch.job = replace(job, id=id)
+            job = batch.job = self._named(job, id)
         try:
             await self._finish(batch, job)
         except EngineError as error:
