@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typedllm.client.stream import StartsAnew
     from typedllm.constraints.plan import Plan
     from typedllm.engines.base import Engine
+    from typedllm.engines.quota import RateLimit
     from typedllm.engines.scripted import Scripted
     from typedllm.engines.table import EngineRow
     from typedllm.errors import (
@@ -112,6 +113,7 @@ _HOME = {
     "LLM": "client.llm",
     "explain": "client.llm",
     "Plan": "constraints.plan",
+    "RateLimit": "engines.quota",
     "Scripted": "engines.scripted",
     "BudgetTooSmall": "errors",
     "DeadlineExceeded": "errors",
@@ -148,6 +150,7 @@ __all__ = [  # noqa: RUF022 - by what they are for
     "LLM",
     "Policy",
     "Budget",
+    "RateLimit",
     "Sampling",
     "Limits",
     "Prompt",

@@ -316,3 +316,33 @@ def test_results_are_a_sequence_and_sum_up():
 def test_an_invalid_row_is_its_own_error():
     results = LLM(Scripted([{"n": 1}, {"n": "x"}, {"n": 3}], capacity=1)).batch(["a", "c"], SPEC)
     assert isinstance(results.errors().get(1), Invalid)
+
+
+def test_rows_that_wait_for_another_attempt_hold_up_no_other():
+    waiting: set[str] = set()
+    begun: list[str] = []
+
+    async def reply(request: Request) -> object:
+        text = asked(request)
+        begun.append(text)
+        if text in ("0", "1") and text not in waiting:
+            waiting.add(text)
+            raise EngineError("busy", retryable=True, retry_after_s=0.3)
+        return {"n": int(text)}
+
+    llm = LLM(Scripted(reply, capacity=2))
+    started = time.monotonic()
+    results = llm.batch([str(number) for number in range(40)], SPEC)
+    assert results.values() == [{"n": number} for number in range(40)]
+    assert time.monotonic() - started < 5
+    # both slots were free for the others while the first two waited
+    assert sorted(begun[-2:]) == ["0", "1"]
+
+
+def test_a_row_whose_time_is_over_while_it_waits_takes_no_slot():
+    async def reply(request: Request) -> object:
+        await asyncio.sleep(0.01)
+        raise EngineError("busy", retryable=True, retry_after_s=0.05)
+
+    results = LLM(Scripted(reply, capacity=1)).batch(["1", "2", "3"], SPEC, timeout_s=0.2)
+    assert len(results.errors()) == 3

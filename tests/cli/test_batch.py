@@ -288,6 +288,16 @@ def test_a_journal_answers_the_same_command(tmp_path: Path) -> None:
     assert {row["id"] for row in read_rows(lines)} == {row["key"] for row in rows}
 
 
+def test_an_id_is_kept_in_the_journal_whatever_it_is(tmp_path: Path) -> None:
+    rows = [{"id": "\ud800", "text": "a"}, {"id": 7, "text": "b"}, {"id": None, "text": "c"}]
+    source, journal = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "run.db"
+    words = ["--column", "text", "--id", "id", "--journal", journal]
+    assert batch(source, *words, "--out", tmp_path / "out.csv").exit_code == 0
+    lines = tmp_path / "rows.jsonl"
+    CliRunner().invoke(app, ["journal", "export", str(journal), "--out", str(lines)])
+    assert {row["id"] for row in read_rows(lines)} == {"\\ud800", "7", "2"}
+
+
 def test_a_journal_in_use_harms_no_file(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.csv", [{"text": "x"}])
     out, part = tmp_path / "out.csv", tmp_path / "out.part.csv"

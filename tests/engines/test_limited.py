@@ -140,7 +140,7 @@ def test_what_cools_down(status: int, retry_after_s: float | None, cools: bool):
 def test_no_more_are_on_their_way_than_may_be_and_more_may_wait():
     service = Metered(requests=1e9, tokens=1e9, tells=False)
     limited = Limited(service, Quota(in_flight=5, clock=now))
-    assert limited.capacity == 20
+    assert limited.capacity == 5
 
     async def main() -> float:
         await asyncio.gather(*(limited.send(request_of(number)) for number in range(20)))

@@ -323,7 +323,7 @@ BROKEN: dict[str, tuple[bytes, type[Exception], bool, str]] = {
     "no end": (BEGUN, EngineError, True, "broke off in the middle"),
     "only done": (BEGUN + b"data: [DONE]\n\n", EngineError, True, "broke off in the middle"),
     "cut event": (BEGUN + ENDED[:-9], EngineError, True, "broke off in the middle"),
-    "no JSON": (BEGUN + b"data: {\n\n", EngineError, False, "no JSON"),
+    "no JSON": (BEGUN + b"data: {\n\n", EngineError, True, "no JSON"),
     "no UTF-8": (BEGUN + b'data: "\xff"\n\n', EngineError, False, "no JSON"),
     "a list": (BEGUN + b"data: []\n\n", EngineError, False, "no answer of OpenAI's protocol"),
     "a number": (choice(delta={"content": 7}), EngineError, False, "no answer of OpenAI's"),

@@ -21,6 +21,7 @@ from typedllm.templating.finding import Kind, find, header_of, template_names
 KINDS: tuple[Kind, ...] = ("prompts", "instructions")
 SHIPPED = [(kind, name) for kind in KINDS for name in template_names(kind)]
 VALUES = {
+    "parts": {"part1, in place of $[1]": ["$[1].age: expected int"]},
     "labels": {"spam": "unwanted", "ham": "wanted"},
     "actions": ["search", "answer"],
     "observations": ["a", "b"],

@@ -5,9 +5,19 @@ reply, and returns the result. `drive` waits and sends. The shape is that of htt
 """
 
 from typedllm.attempts.budget import Budget
-from typedllm.attempts.drive import Listen, drive
+from typedllm.attempts.drive import Listen, drive, pausing
 from typedllm.attempts.flow import attempts
 from typedllm.attempts.scores import classified
 from typedllm.attempts.task import Policy, Send, Task
 
-__all__ = ["Budget", "Listen", "Policy", "Send", "Task", "attempts", "classified", "drive"]
+__all__ = [
+    "Budget",
+    "Listen",
+    "Policy",
+    "Send",
+    "Task",
+    "attempts",
+    "classified",
+    "drive",
+    "pausing",
+]

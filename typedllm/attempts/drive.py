@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
@@ -12,12 +13,18 @@ from typedllm.attempts.task import Send
 from typedllm.errors import DeadlineExceeded, EngineError
 from typedllm.records import Completion, Failure, Reply, Result, Tell
 
-__all__ = ["Listen", "drive"]
+__all__ = ["Listen", "Pause", "drive", "pausing"]
 
 T = TypeVar("T")
 
 Listen: TypeAlias = Callable[[Send], Tell | None]
 """What is asked, before anything is sent, who is to hear the pieces of its answer."""
+
+
+Pause: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
+
+pausing: ContextVar[Pause] = ContextVar("pausing", default=nullcontext)
+"""What a wait between two attempts is done within: a batch begins another row meanwhile."""
 
 
 async def drive(
@@ -60,7 +67,8 @@ async def _reply(send: Send) -> Reply:
     try:
         async with timeout or nullcontext():
             if send.after_s:
-                await asyncio.sleep(send.after_s)
+                async with pausing.get()():
+                    await asyncio.sleep(send.after_s)
             return await send.engine.send(send.request)
     except Exception as error:  # no engine should raise; should one, it costs its own row only
         failure = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from typedllm.attempts.budget import Budget
+from typedllm.attempts import Budget, pausing
 from typedllm.batch.progress import Progress, reporting
 from typedllm.batch.rows import Row, taken
 from typedllm.errors import NotAsked, UsageError
@@ -19,6 +19,7 @@ __all__ = ["Running", "Work", "collect", "complete"]
 
 T = TypeVar("T")
 
+_PAUSED: Final = 256  # rows that may wait for another attempt while others are under way
 Work: TypeAlias = Callable[[Row], Awaitable[Result[T]]]
 """Makes the result of a row; a `UsageError` that it raises is its row's error."""
 
@@ -91,24 +92,32 @@ async def _completed(
     source = taken(rows)
     turn = asyncio.Lock()
     spending, stops = _Spending(running.budget), asyncio.Event()
+    slots = asyncio.Semaphore(width)
+
+    async def begun() -> Row | None:
+        async with turn:
+            return None if stops.is_set() or spending.is_over() else await anext(source, None)
 
     async def worker() -> None:
+        slot = _Slot(slots)
+        pausing.set(slot.left)
         while True:
-            async with turn:
-                row = None if stops.is_set() or spending.is_over() else await anext(source, None)
-            if row is None:
-                return
-            try:
-                result = await _result(row, work)
-            except BaseException:  # such as of a full disk under the journal: no further row
-                stops.set()
-                raise
+            async with slot:
+                if (row := await begun()) is None:
+                    return
+                try:
+                    result = await _result(row, work)
+                except BaseException:  # such as of a full disk under the journal: no further row
+                    stops.set()
+                    raise
             spending.add(result)
             await results.put((row, result))
 
     async def workers() -> None:
         # A source that fails ends itself; what is in flight is finished before its error is raised.
-        outcomes = await asyncio.gather(*(worker() for _ in range(width)), return_exceptions=True)
+        count = width + min(width, _PAUSED)
+        tasks = [asyncio.create_task(worker()) for _ in range(count)]
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         await results.put(None)
         for outcome in outcomes:
             if outcome is not None:
@@ -131,6 +140,30 @@ async def _completed(
         under_way.cancel()
         await asyncio.gather(under_way, return_exceptions=True)
         await source.aclose()
+
+
+class _Slot:
+    """A row's place among those under way, which it leaves while it waits for another attempt."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._held = False
+
+    async def __aenter__(self) -> None:
+        await self._slots.acquire()
+        self._held = True
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+    @asynccontextmanager
+    async def left(self) -> AsyncGenerator[None]:
+        """Leave it, and take one again; not where the wait is given up."""
+        await self.__aexit__()
+        yield
+        await self.__aenter__()
 
 
 class _Spending:

@@ -170,7 +170,5 @@ def _run(
 def _interrupted(written: int, out: Path | None, journal: Any) -> str:
     if journal is not None:
         return f"interrupted; what is finished is in {journal}: to go on, run the same again"
-    there = (
-        "" if out is None or not written else f"; the first {written:,} rows are in {part_of(out)}"
-    )
+    there = f"; the rows so far are in {part_of(out)}" if out is not None and written else ""
     return f"interrupted{there}; with --journal FILE the same command would go on"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from typedllm._checks import nearest
+from typedllm.cli.answers import cell, readable
 from typedllm.cli.tables import ENDINGS, Row, Table, open_table
 from typedllm.errors import UsageError
 
@@ -192,9 +192,7 @@ def _with_values(variables: Sequence[str], row: Row) -> Row:
 
 def _with_id(column: str, row: Row) -> Row:
     value = row.columns.get(column)
-    if value is None:
-        return row
-    return replace(row, id=value if isinstance(value, str) else json.dumps(value))
+    return row if value is None else replace(row, id=readable(cell(value)))
 
 
 def _broken(row: Row, problem: str) -> Row:

@@ -154,9 +154,11 @@ class ParquetRows:
 
     def close(self) -> None:
         """Write what waits, and the end of the file; without it no part can be read."""
-        if self._rows:
-            self._write()
-        self._writer.close()
+        try:
+            if self._rows:
+                self._write()
+        finally:
+            self._writer.close()
 
     def _write(self) -> None:
         pa = pyarrow()

@@ -26,8 +26,10 @@ from typedllm.client.rendering import RenderedPrompt, rendered_prompt
 from typedllm.client.verbs import Verbs
 from typedllm.constraints.compile import compile_spec
 from typedllm.constraints.plan import Plan
-from typedllm.engines.base import Engine, encoder_of, model_name
+from typedllm.engines.base import Engine, encoder_of, model_name, quota_at
 from typedllm.engines.formatted import Formatted
+from typedllm.engines.limited import Limited
+from typedllm.engines.quota import Quota, RateLimit
 from typedllm.engines.table import open_engine, traits_of
 from typedllm.errors import UsageError
 from typedllm.observers.console import LoggingObserver
@@ -68,6 +70,8 @@ class LLM(Verbs):
             `typedllm.settings.retry_settings`.
         prices: of models, by `engine:model`, for `Usage.cost`; they go before those that are
             known of a provider's models.
+        rate: how fast the model is asked at most. What its service tells of its limits is kept to
+            without that; all that ask a model by one key share one quota.
         cache: a file that keeps the answers of all calls, so that none is asked twice; None
             keeps none. Where answers are sampled, the nth equal request gets the nth answer.
         cache_bytes: most bytes of the cache; the least recently used answers go first.
@@ -93,6 +97,7 @@ class LLM(Verbs):
         timeout_s: float | None = None,
         policy: Policy | None = None,
         prices: Prices | None = None,
+        rate: RateLimit | None = None,
         cache: str | Path | None = None,
         cache_bytes: int = 1 << 30,
         api_key: str | None = None,
@@ -107,8 +112,9 @@ class LLM(Verbs):
         check_kind("observers", observers, Sequence)
         check_kind("system", system, str)
         opened = [_opened(model, options), *(_opened(m, {}) for m in checked_models(fallback))]
+        check_kind("rate", rate, RateLimit)
         observing = [*_loggers(log, api_key), *observers]
-        engines = _watched(opened, observing, chat_template)
+        engines = _formatted(_watched(opened, observing, rate), chat_template)
         self._engine = engines[0]
         self._standing = Standing(
             engines=tuple(engines),
@@ -309,12 +315,25 @@ def _opened(model: str | Engine | None, options: Mapping[str, Any]) -> Engine:
 
 
 def _watched(
-    opened: Sequence[Engine],
-    observers: Sequence[Observer],
-    chat_template: str | Path | ChatFormat | None,
+    opened: Sequence[Engine], observers: Sequence[Observer], rate: RateLimit | None
 ) -> list[Engine]:
-    """Engines behind their format and what watches them."""
-    engines: list[Engine] = [Observed(engine, observers) for engine in opened]
+    """Engines behind what watches them and, outside of that, what keeps them to a quota."""
+    engines: list[Engine] = []
+    for place, engine in enumerate(opened):
+        own = rate if place == 0 else None
+        quota = quota_at(engine)
+        if quota is None and own is not None:
+            quota = Quota(own, in_flight=engine.capacity)
+        elif quota is not None and own is not None:
+            quota.limit(own)
+        watched = Observed(engine, observers)
+        engines.append(watched if quota is None else Limited(watched, quota))
+    return engines
+
+
+def _formatted(
+    engines: list[Engine], chat_template: str | Path | ChatFormat | None
+) -> list[Engine]:
     if chat_template is None:
         return engines
     given = isinstance(chat_template, ChatFormat)

@@ -9,6 +9,7 @@ from typedllm.records import Reply, Request, Traits
 
 if TYPE_CHECKING:
     from typedllm.engines.encode import PromptEncoder
+    from typedllm.engines.quota import Quota
 
 
 class Engine(Protocol):
@@ -68,6 +69,15 @@ def identity_of(engine: Engine) -> Mapping[str, Any]:
             address; never a key or a header.
     """
     return getattr(engine, "identity", {})
+
+
+def quota_at(engine: Engine) -> Quota | None:
+    """What bounds how fast an engine may be asked, for one of a service.
+
+    Args:
+        engine: one of a service has it as `quota`, shared by all that ask its model by one key.
+    """
+    return getattr(engine, "quota", None)
 
 
 def model_name(engine: Engine) -> str:

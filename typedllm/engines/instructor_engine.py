@@ -12,6 +12,7 @@ from typedllm.engines.instructor_calls import Calls
 from typedllm.engines.instructor_errors import translated
 from typedllm.engines.instructor_providers import Provider, Stream, traits_for
 from typedllm.engines.openai_protocol import MALFORMED
+from typedllm.engines.quotas import quota_of
 from typedllm.engines.telling import say
 from typedllm.errors import EngineError, TypedLLMError, UnsupportedConstraint, UsageError
 from typedllm.records import Completion, Failure, Message, Reply, Request, Tell
@@ -62,6 +63,8 @@ class InstructorEngine:
         self._sent = sent or {}
         self.provider = prices
         self.identity = {"base_url": base_url}
+        key = "\0".join((sent or {}).values())
+        self.quota = quota_of(base_url or provider.name, model, key, in_flight=_IN_FLIGHT)
         self.model = model
         self.capacity = _IN_FLIGHT
         self.traits = traits_for(provider, model)

@@ -17,7 +17,6 @@ from typedllm.records import Completion, Failure, Reply, Request
 
 __all__ = ["Limited"]
 
-_WAITING: Final = 4  # rows for each request on its way: some wait for another attempt
 _TOO_MUCH: Final = 429
 _BUSY: Final = frozenset({503, 529})  # too much too, where they say for how long
 
@@ -37,8 +36,8 @@ class Limited(Wrapped):
 
     @property
     def capacity(self) -> int:
-        """How many requests may wait or be on their way."""
-        return _WAITING * self._quota.in_flight
+        """How many requests may be on their way."""
+        return self._quota.in_flight
 
     async def send(self, request: Request) -> Reply:
         """Run one request, once it may go.

@@ -11,6 +11,7 @@ from typedllm.engines.openai_answers import completion_of
 from typedllm.engines.openai_client import OpenAIClient
 from typedllm.engines.openai_requests import request_of
 from typedllm.engines.openai_streams import streamed
+from typedllm.engines.quotas import quota_of
 from typedllm.errors import EngineError, TypedLLMError
 from typedllm.records import Failure, Reply, Request
 
@@ -41,6 +42,7 @@ class OpenAIEngine:
         # whoever else speaks the protocol has prices of its own
         at_home = dialect.base_url in (None, client.base_url)
         self.provider = dialect.provider if at_home else None
+        self.quota = quota_of(client.base_url, model, client.api_key, in_flight=_IN_FLIGHT)
         self.identity = {"base_url": client.base_url, "sends": self._dialect.sends}
         self._first_use = FirstUse()
         self._closed = False

@@ -53,6 +53,7 @@ class OpenAIClient:
 
     Attributes:
         base_url: ends without a slash, such as `http://localhost:8000/v1`.
+        api_key: by which the server knows the caller.
     """
 
     def __init__(self, reached: Connection | ReadyClient, *, server: str) -> None:
@@ -75,12 +76,13 @@ class OpenAIClient:
         self._home: asyncio.AbstractEventLoop | None = None  # of an async one that is ready
         given = cast(object, reached)  # whatever the hints say
         if isinstance(given, Connection):
-            self.base_url = given.base_url
+            self.base_url, self.api_key = given.base_url, given.api_key
             self._options = _options(given)
             self._clients = PerLoop(partial(_open, given, given.trust()), AsyncOpenAI.close)
         elif isinstance(given, ReadyClient):
             self._ready = given.with_options(max_retries=0)
             self.base_url = checked_url("the base_url of client=", str(given.base_url))
+            self.api_key = given.api_key
         else:
             raise UsageError(
                 "client: expected an openai.OpenAI or openai.AsyncOpenAI (or Azure's), got"
