@@ -94,6 +94,16 @@ def test_a_wrong_row_of_csv_is_its_own_error(tmp_path: Path) -> None:
     assert [row["id"] for row in read_rows(out)] == list("12345678")
 
 
+def test_a_cell_of_csv_may_be_long(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text\n" + "word " * 100_000 + "\nx\n" + "y" * (1 << 24) + "y\nz\n")
+    out = tmp_path / "out.jsonl"
+    assert batch(source, "--out", out).exit_code == 1
+    first, second, third, fourth = errors(out)
+    assert (first, second, fourth) == ("", "", "")
+    assert third.endswith("line 4: field larger than field limit (16777216)")
+
+
 def test_a_wrong_line_of_jsonl_is_its_own_error(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     lines = [b'{"text": "ok"}', b"{", b"", b"[1]", b'{"a": 1}', b'{"text": null}']

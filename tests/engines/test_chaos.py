@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -70,9 +71,12 @@ def url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+KEYS = (f"key {number}" for number in count())  # each with a quota of its own
+
+
+@pytest.fixture
 def llm(url: str) -> Iterator[LLM]:
-    with LLM("openai:m", base_url=url, api_key="k", policy=QUICK) as llm:
+    with LLM("openai:m", base_url=url, api_key=next(KEYS), policy=QUICK) as llm:
         yield llm
 
 
@@ -87,9 +91,9 @@ class Heard(Wrapped):
         return reply
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def streaming(url: str) -> Iterator[LLM]:
-    engine = open_engine("openai:m", {"base_url": url, "api_key": "k"})
+    engine = open_engine("openai:m", {"base_url": url, "api_key": next(KEYS)})
     with LLM(Heard(engine), policy=QUICK) as llm:
         yield llm
 

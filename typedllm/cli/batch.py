@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from itertools import chain, islice
@@ -107,6 +108,8 @@ def batch(
     needed = None if words is None else [name for name in words.variables if name not in _GIVEN]
     source = open_rows(path, column=column, variables=needed, id_column=id_column)
     rows = islice(source.rows(), limit)
+    if out is not None:
+        check_out(None, out, source)
     from typedllm.attempts import Budget
     from typedllm.client.llm import LLM
     from typedllm.records import Sampling
@@ -121,7 +124,9 @@ def batch(
         options: BatchOptions = {"template": words, "budget": budget, "journal": journal}
         if journal is not None:
             options |= {"retry_failed": retry_failed, "any_engine": any_engine}
-        total = None if quiet else sum(1 for _ in islice(source.rows(), limit))
+        # A bar would be drawn over a table that goes to the same terminal.
+        shown = not quiet and (out is not None or not sys.stdout.isatty())
+        total = sum(1 for _ in islice(source.rows(), limit)) if shown else None
         _run(llm, source, rows, output_type, out, total, options)
 
 
@@ -147,8 +152,6 @@ def _run(
     from typedllm.batch.progress import reporting
 
     outcome = Outcome()
-    if out is not None:
-        check_out(None, out, source)
     try:
         with (
             reporting(total is not None, total) as report,

@@ -21,6 +21,7 @@ __all__ = ["ENDINGS", "Row", "Table", "open_table"]
 ENDINGS: Final = (".csv", ".jsonl", ".ndjson", ".parquet")
 """Those of files of rows."""
 
+_LONGEST: Final = 1 << 24  # characters of a cell of CSV; an open quote takes no more than that
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is no UTF-8
 
 
@@ -131,6 +132,7 @@ def _csv_columns(path: Path) -> tuple[str, ...]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST)
     with _open(path) as file:
         reader = csv.reader(file, strict=True)
         names = next(reader)

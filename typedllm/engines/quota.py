@@ -31,7 +31,8 @@ _MINUTE_S: Final = 60.0
 # So much of a caller's limit may go at once; some services count requests by the second.
 _BURST_S: Final[Mapping[Kind, float]] = {"requests": 1.0, "tokens": 10.0}
 _LONGEST_S: Final = 60.0  # of the waits that the service leaves to us
-_GROWTH: Final = 1 / 8  # of a request more on their way, for an answer
+_LEAST: Final = 1 / 8  # of those that may be on their way: a few that hang stop no other
+_GROWTH: Final = 1  # more on their way for each answer, so that they double in its time
 _TOKENS_PER_BYTE: Final = 0.25  # before there is an answer to learn from
 _OUTPUT_TOKENS: Final = 64.0  # the same
 _Amounts: TypeAlias = tuple[float, float, float]  # requests, tokens in, tokens out
@@ -247,15 +248,17 @@ class Quota:
 
         Args:
             turn: of the request that it refused, still on its way.
-            retry_after_s: how long; None leaves it to us, each time twice as long.
+            retry_after_s: how long; None leaves it to us: the first time nothing is stopped, then
+                from a second on each time twice as long, until there is an answer.
         """
         with self._lock:
             now = self._clock()
             if turn.number > self._cooled_at:
                 self._cooled_at, _, _ = self._sent
-                self._window = max(1.0, self._on_way / 2)
-                if retry_after_s is None:
-                    retry_after_s = min(_LONGEST_S, 2.0**self._coolings)
+                if retry_after_s is not None or self._coolings:  # one alone may be an accident
+                    self._window = max(1.0, self.in_flight * _LEAST, self._on_way / 2)
+                    if retry_after_s is None:
+                        retry_after_s = min(_LONGEST_S, 2.0 ** (self._coolings - 1))
                 self._coolings = min(self._coolings + 1, 10)
             self._resume_at = max(self._resume_at, now + (retry_after_s or 0.0))
             for bucket in self._own.values():
