@@ -177,3 +177,43 @@ print(next(items))
     assert outcome.stdout.split() == ["1"]
     assert outcome.stderr == ""
     assert outcome.returncode == 0
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_what_would_end_a_loop_is_its_callers(raised: type[BaseException]):
+    async def ends() -> None:
+        raise raised
+
+    async def goes_on() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def within_a_task() -> None:
+        await asyncio.create_task(ends())
+
+    for work in (ends, within_a_task):
+        with pytest.raises(raised):
+            run(work())
+    assert run(goes_on()) == 7
+
+
+def test_an_iterator_that_is_forgotten_on_the_loops_own_thread_closes_itself():
+    closed = threading.Event()
+
+    async def endless() -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    iterator = iterate(endless())
+    assert next(iterator) == 1
+    holder = [iterator]
+    del iterator
+
+    async def forget() -> None:
+        holder.clear()
+
+    run(forget())
+    assert closed.wait(5)

@@ -59,3 +59,11 @@ def test_the_cost_of_many_is_their_sum_or_unknown(usages: list[Usage]):
 def test_bad_prices_are_refused(prices: object):
     with pytest.raises(UsageError, match="prices"):
         LLM(prices=prices)  # type: ignore[arg-type]
+
+
+def test_counts_that_cannot_be_have_no_price_and_raise_nothing():
+    priced = price_of("openai:gpt-4o", "openai", {})
+    assert priced is not None
+    assert priced(Usage(input_tokens=1, cached_tokens=5)) is None
+    own = Price(input=1.0, output=1.0, cached=0.1)
+    assert own.cost(Usage(input_tokens=1, cached_tokens=5)) >= 0

@@ -139,3 +139,28 @@ def test_prices_of_ones_own_make_the_cost_of_all_attempts():
     assert result.usage.cost == pytest.approx(2 * (10 * 1.0 + 4 * 10.0) / 1e6)
     results = LLM(engine, prices={"x:y": Price(input=1, output=1)}).run("x", SPEC)
     assert results.usage.cost is None
+
+
+def test_a_budget_holds_over_all_engines_of_a_call():
+    first = Scripted([answer('{"name":1}', tokens=40), EngineError("broken")], traits=ASKED)
+    second = Scripted([answer('{"name":1}', tokens=40)] * 9, traits=ASKED)
+    policy = Policy(budget=Budget(tokens=120), repairs=9)
+    result = LLM(first, fallback=[second], policy=policy).run("x", SPEC)
+    assert result.usage.tokens == 150  # 50 before the fallback, then what came before it was spent
+    assert not result.ok
+
+
+def test_a_budget_of_seconds_holds_for_failures_too():
+    broken = EngineError("broken", retryable=True, retry_after_s=0.05)
+    policy = Policy(budget=Budget(seconds=0.2), attempts=1000)
+    result = LLM(Scripted([broken] * 1000, traits=ASKED), policy=policy).run("x", SPEC)
+    assert 2 <= result.attempts < 50
+    assert "Budget(seconds=0.2) are spent" in str(result.error)
+
+
+def test_a_cost_that_is_not_known_does_not_switch_a_budget_off():
+    replies = [answer('{"name":1}', cost=cost) for cost in (None, 1.0, 1.0, 1.0, 1.0)]
+    policy = Policy(budget=Budget(dollars=1.5), repairs=9)
+    result, sent = run(replies, policy=policy)
+    assert len(sent) == 3
+    assert result.usage.cost is None

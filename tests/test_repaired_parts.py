@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
-from typedllm import LLM, Invalid, JsonSchema, Scripted
+from typedllm import LLM, Invalid, JsonSchema, PromptTooLong, Sampling, Scripted
 from typedllm.attempts import Policy
 from typedllm.constraints.dialect import Lowered
 from typedllm.engines.scripted import TRAITS
@@ -69,7 +70,7 @@ def test_only_the_bad_item_is_asked_for_and_the_others_stay_as_they_were():
         Item(sku="c", price=Decimal(3)),
     ]
     assert result.raw == first.replace('{"sku":"b","price":-1}', '{"sku":"b","price":2}')
-    assert result.coercions == ("took $[1] from a later answer",)
+    assert result.coercions == ("took the part $[1] from a later answer",)
     assert result.attempts == 2 == len(sent)
     shown, asked = told(sent[1])
     assert json.loads(shown) == json.loads(first)
@@ -131,8 +132,8 @@ def test_parts_that_are_bad_again_are_asked_for_again_and_then_given_up():
     result, sent = answers([first, second, {"part1": {"sku": "c", "price": 6}}], list[Item])
     assert [item.price for item in result.value] == [1, 5, 6]
     assert result.coercions == (
-        "took $[1] from a later answer",
-        "took $[2] from a later answer",
+        "took the part $[1] from a later answer",
+        "took the part $[2] from a later answer",
     )
     assert "$[1]" not in told(sent[2])[1]
     result, sent = answers([first, second, "nothing"], list[Item])
@@ -202,3 +203,65 @@ def test_whatever_is_bad_the_good_items_are_kept(traits: Traits, data: st.DataOb
     assert result.attempts == 2
     assert [int(item.price) for item in result.unwrap()] == [p if p >= 0 else 9 for p in prices]
     assert [item.sku for item in result.unwrap()] == [f"s{n}" for n in range(len(prices))]
+
+
+def test_parts_that_are_cut_spoil_nothing_and_get_more_tokens():
+    def cut(text: str) -> Completion:
+        return Completion(text=text, finish_reason="length", usage=Usage(output_tokens=5))
+
+    first = [{"sku": "a", "price": 1}, {"sku": "b", "price": -1}]
+    replies = [first, cut('{"part1":{"sku":"b"'), {"part1": {"sku": "b", "price": 2}}]
+    engine = Scripted(replies, traits=ASKED)
+    result = LLM(engine, sampling=Sampling(max_tokens=5)).run("x", list[Item])
+    assert [item.price for item in result.unwrap()] == [1, 2]
+    assert [request.sampling.max_tokens for request in engine.requests] == [5, 5, 20]
+
+
+def test_what_asking_for_its_parts_does_not_mend_is_asked_for_as_a_whole():
+    good = {"1": [1], "2": [2]}
+    result, sent = answers(
+        [{"x": [1], "2": [2]}, {"part1": [1]}, good], dict[int, list[int]], repairs=3
+    )
+    assert result.value == {1: [1], 2: [2]}
+    assert "Answer again, in full" in told(sent[2])[1]
+
+
+def test_what_was_changed_about_the_first_text_is_told_too():
+    first = "Here: [{'sku': 'a', 'price': 1}, {'sku': 'b', 'price': -1}]"
+    result, _ = answers([first, {"part1": {"sku": "b", "price": 2}}], list[Item])
+    assert any("quotes" in step for step in result.coercions)
+    assert result.coercions[-1] == "took the part $[1] from a later answer"
+
+
+def test_a_repair_that_the_model_has_no_room_for_leaves_what_was_wrong():
+    too_long = PromptTooLong("the prompt is too long")
+    result, sent = answers([[1, "x", 3], too_long], list[int])
+    assert isinstance(result.error, Invalid) and len(sent) == 2
+
+
+def test_labels_are_scored_as_of_the_whole_answer():
+    class Ticket(BaseModel):
+        topic: Literal["a", "b"]
+        notes: list[PositiveInt]
+
+    traits = replace(ASKED, scores=True)
+
+    def reply(request: Request) -> object:
+        if request.labels:
+            usage = Usage(input_tokens=1)
+            return Completion(text="", finish_reason="stop", usage=usage, scores=(-0.1, -2.0))
+        if len(request.prompt) == 2:
+            return {"topic": "a", "notes": [1, -2, 3]}
+        return {"part1": 2}
+
+    engine = Scripted(reply, traits=traits)
+    result = LLM(engine).run("x", Ticket, distribution=["$.topic"])
+    assert result.unwrap().notes == [1, 2, 3]
+    assert engine.requests[-1].labels and engine.requests[-1].prompt == engine.requests[0].prompt
+
+
+def test_parts_have_names_in_any_script():
+    spec = {"नाम": "list[int]", "other": "list[str]"}
+    result, sent = answers([{"नाम": [1, "x"], "other": ["a"]}, {"part1": 2}], spec)
+    assert result.value == {"नाम": [1, 2], "other": ["a"]}
+    assert "in place of $.नाम[1]" in told(sent[1])[1]

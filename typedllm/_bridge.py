@@ -31,20 +31,32 @@ class _Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    def is_here(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="typedllm", daemon=True
+                    target=_run_on, args=(self._loop,), name="typedllm", daemon=True
                 )
                 self._thread.start()
-            elif threading.current_thread() is self._thread:
+            elif self.is_here():
                 raise UsageError(
                     "a sync verb was called on typedllm's own event loop, by a validator or an "
                     "engine; await its async twin there, or call it from a thread of your own"
                 )
             return self._loop
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            return loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # As of a caller's validator: the caller of its task gets it, and no loop ends.
+            continue
 
 
 _background = _Background()
@@ -104,6 +116,13 @@ def _take_notes(task: asyncio.Task[Any], interrupt: BaseException) -> None:
             interrupt.add_note(note)
 
 
+_closing: set[asyncio.Future[None]] = set()  # else they might be collected before they are done
+
+
+async def _closed(source: AsyncGenerator[Any, None]) -> None:
+    await source.aclose()
+
+
 def iterate(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Yield the items of an async generator that runs on the background loop.
 
@@ -117,5 +136,8 @@ def iterate(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         while (item := run(following())) is not _END:
             yield item  # pyright: ignore[reportReturnType] - anything but _END is a T
     finally:
-        if not sys.is_finalizing():  # the background thread no longer runs then
+        if _background.is_here():  # collected by it: it cannot wait for itself
+            _closing.add(task := asyncio.ensure_future(_closed(source)))
+            task.add_done_callback(_closing.discard)
+        elif not sys.is_finalizing():  # the background thread no longer runs then
             run(source.aclose())

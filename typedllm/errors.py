@@ -191,4 +191,20 @@ class Refused(OutputError):
 
 
 class Invalid(OutputError):
-    """The answer is not valid for the output type."""
+    """The answer is not valid for the output type.
+
+    Attributes:
+        coercions: what was changed about the text before it was read, in words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw: str,
+        partial: object = None,
+        issues: Sequence[Issue] = (),
+        coercions: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, raw=raw, partial=partial, issues=issues)
+        self.coercions = tuple(coercions)

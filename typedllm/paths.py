@@ -8,7 +8,7 @@ from typing import Final
 
 ROOT = "$"
 
-_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
+_STEP: Final = re.compile(r"\.([^.\[\]'\s]+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 
 _ESCAPES = str.maketrans(
     {chr(code): f"\\u{code:04x}" for code in range(0x20)}

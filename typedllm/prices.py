@@ -47,7 +47,7 @@ class Price:
             usage: the tokens.
         """
         cached = self.input if self.cached is None else self.cached
-        fresh = usage.input_tokens - usage.cached_tokens
+        fresh = max(usage.input_tokens - usage.cached_tokens, 0)  # some services count them apart
         dollars = fresh * self.input + usage.cached_tokens * cached
         return (dollars + usage.output_tokens * self.output) / _MILLION
 
@@ -111,5 +111,5 @@ def _listed(provider: str, model: str, usage: Usage) -> float | None:
     )
     try:
         return float(genai_prices.calc_price(counted, model, provider_id=provider).total_price)
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: of counts that cannot be, as a service may tell
         return None

@@ -319,7 +319,8 @@ class Result(Generic[T]):
     Attributes:
         value: the typed value; None when there is an error.
         error: what went wrong, or None.
-        raw: the model's last text, or None where there was none.
+        raw: the model's last text, or None where there was none; where bad parts of an answer were
+            asked for anew, the answer with those put in.
         usage: tokens over all attempts.
         attempts: how many requests were sent.
         finish_reason: of the last answer.

@@ -363,3 +363,32 @@ def test_a_scripted_answer_streams():
     *events, result = llm.stream("x", Person)
     assert events[-1].value == {"name": "Ada"}
     assert result.value == Person(name="Ada")
+
+
+def test_an_object_of_which_parts_were_asked_for_anew_is_shown_whole_at_the_end():
+    first = '{"name":"Ada","age":"old","tags":["x"]}'
+    *events, result = stream([first, '{"part1":36}'], Person)
+    assert events[-2].value == {"name": "Ada", "age": "old", "tags": ["x"]}
+    assert events[-1].value == {"name": "Ada", "age": 36, "tags": ["x"]}
+    assert result.value == Person(name="Ada", age=36, tags=["x"])
+
+
+def test_items_that_equal_nothing_are_shown_once():
+    *events, result = stream(["[1.5, NaN]"], list[float], policy=Policy(repairs=0))
+    assert len(events) <= 2 and result is not None
+
+    class Odd(BaseModel):  # noqa: PLW1641 - nobody hashes it
+        n: int
+
+        def __eq__(self, other: object) -> bool:
+            return False
+
+    *events, result = stream(['[{"n":1},{"n":2}]'], list[Odd])
+    assert [event.index for event in events] == [0, 1]
+    assert result.ok
+
+
+def test_a_scalar_is_shown_when_it_is_complete():
+    *events, result = stream(["12"], int)
+    assert [event.value for event in events] == [12]
+    assert result.value == 12

@@ -4,17 +4,20 @@
 reply, and returns the result. `drive` waits and sends. The shape is that of httpx's `auth_flow`.
 """
 
-from typedllm.attempts.budget import Budget
+from typedllm.attempts.budget import Budget, Spending
 from typedllm.attempts.drive import Listen, drive, pausing
 from typedllm.attempts.flow import attempts
+from typedllm.attempts.parts import TOOK
 from typedllm.attempts.scores import classified
 from typedllm.attempts.task import Policy, Send, Task
 
 __all__ = [
+    "TOOK",
     "Budget",
     "Listen",
     "Policy",
     "Send",
+    "Spending",
     "Task",
     "attempts",
     "classified",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from typedllm.attempts.parts import Parts, parts_of
 from typedllm.attempts.task import Task
 from typedllm.constraints.fitting import fitted, least_budget
-from typedllm.errors import Invalid, Truncated, TypedLLMError
+from typedllm.errors import Invalid, OutputError, Truncated, TypedLLMError
 from typedllm.outcomes import read
 from typedllm.output.parse import Reading
 from typedllm.prompts.instructions import repair
@@ -30,14 +30,15 @@ class Asked(Generic[T]):
         request: what is sent.
         repairs: how often the model was shown by now what is wrong with its answer.
         parts: the parts of an earlier answer that are asked for; None for a whole answer.
-        cut: what became of the answer before, where this one may be longer.
+        earlier: what became of the answer before, which stands where the service takes no such
+            request: a prompt that is too long with it, or more tokens than it gives.
         because: why it is asked, where that is not for the first time.
     """
 
     request: Request
     repairs: int = 0
     parts: Parts[T] | None = None
-    cut: Truncated | None = None
+    earlier: OutputError | None = None
     because: TypedLLMError | None = None
 
     def read(
@@ -98,17 +99,28 @@ def _repaired(
         constraint = task.constraint if asked.parts else asked.request.constraint
         shown = repair(prompt, answer.text, error.issues)
         request = replace(asked.request, prompt=shown, constraint=constraint)
-    return Asked(request=request, repairs=asked.repairs + 1, parts=parts, because=error)
+    if asked.parts is not None and answer.finish_reason == "length":
+        request = replace(request, sampling=_larger(task, request.sampling) or request.sampling)
+    return Asked(
+        request=request, repairs=asked.repairs + 1, parts=parts, earlier=error, because=error
+    )
 
 
 def _raised(task: Task[T], asked: Asked[T], cut: Truncated) -> Asked[T] | Truncated:
     """Ask the same with more tokens, where the caller's `max_tokens` was the limit."""
-    sampling, most = asked.request.sampling, task.policy.raised_tokens
-    if sampling.max_tokens is None or sampling.max_tokens >= most:
+    larger = _larger(task, asked.request.sampling)
+    if larger is None:
         return cut
-    larger = replace(sampling, max_tokens=min(sampling.max_tokens * _RAISED, most))
     request = replace(asked.request, sampling=larger)
-    return replace(asked, request=request, cut=cut, because=cut)
+    return replace(asked, request=request, earlier=cut, because=cut)
+
+
+def _larger(task: Task[Any], sampling: Sampling) -> Sampling | None:
+    """A sampling with more tokens, as far as they may be raised."""
+    most = task.policy.raised_tokens
+    if sampling.max_tokens is None or sampling.max_tokens >= most:
+        return None
+    return replace(sampling, max_tokens=min(sampling.max_tokens * _RAISED, most))
 
 
 def _fitted(task: Task[T], asked: Asked[T], cut: Truncated, used: int) -> Asked[T] | Truncated:
@@ -121,7 +133,8 @@ def _fitted(task: Task[T], asked: Asked[T], cut: Truncated, used: int) -> Asked[
     fit = fitted(full, budget)
     if fit is None:
         return _unfit(cut, full, budget)
-    return replace(asked, request=replace(asked.request, constraint=fit), because=cut)
+    request = replace(asked.request, constraint=fit)
+    return replace(asked, request=request, earlier=cut, because=cut)
 
 
 def _budget(sampling: Sampling, used: int) -> int:

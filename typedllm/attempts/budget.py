@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from typedllm._checks import check_number
 from typedllm.records import Usage
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "Spending"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,23 +35,50 @@ class Budget:
         check_number("Budget.dollars", self.dollars, above_least=True, or_none=True)
         check_number("Budget.seconds", self.seconds, above_least=True, or_none=True)
 
-    def spent(self, usage: Usage, seconds: float) -> str:
-        """Say what is spent; empty while nothing is.
-
-        Args:
-            usage: what was used by now.
-            seconds: that have passed by now.
-        """
-        if self.tokens is not None and usage.tokens >= self.tokens:
-            return f"{usage.tokens:,} tokens of {self} are spent"
-        if self.dollars is not None and usage.cost is not None and usage.cost >= self.dollars:
-            return f"{usage.cost:.4g} dollars of {self} are spent"
-        if self.seconds is not None and seconds >= self.seconds:
-            return f"{seconds:.3g} seconds of {self} are spent"
-        return ""
-
     def __str__(self) -> str:
         """The limits that are set, as they are written."""
         limits = {"tokens": self.tokens, "dollars": self.dollars, "seconds": self.seconds}
         told = (f"{name}={limit}" for name, limit in limits.items() if limit is not None)
         return f"Budget({', '.join(told)})"
+
+
+class Spending:
+    """What has been used of a budget, from when it was made on.
+
+    Attributes:
+        usage: tokens, and their cost where all of it is known.
+    """
+
+    def __init__(self, budget: Budget | None) -> None:
+        """Begin to count.
+
+        Args:
+            budget: None where there is none.
+        """
+        self._budget = budget
+        self._started = time.monotonic()
+        self._dollars = 0.0  # as far as they are known
+        self.usage = Usage()
+
+    def add(self, usage: Usage) -> None:
+        """Count what was used.
+
+        Args:
+            usage: of one more reply.
+        """
+        self.usage += usage
+        self._dollars += usage.cost or 0.0
+
+    def spent(self) -> str:
+        """Say what of the budget is spent; empty while nothing is."""
+        budget = self._budget
+        if budget is None:
+            return ""
+        if budget.tokens is not None and self.usage.tokens >= budget.tokens:
+            return f"{self.usage.tokens:,} tokens of {budget} are spent"
+        if budget.dollars is not None and self._dollars >= budget.dollars:
+            return f"{self._dollars:.4g} dollars of {budget} are spent"
+        seconds = time.monotonic() - self._started
+        if budget.seconds is not None and seconds >= budget.seconds:
+            return f"{seconds:.3g} seconds of {budget} are spent"
+        return ""

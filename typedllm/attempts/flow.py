@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from typedllm.attempts.again import Asked, again
+from typedllm.attempts.budget import Spending
 from typedllm.attempts.scores import scores_of
 from typedllm.attempts.task import Send, Task
 from typedllm.attempts.turn import in_turn
@@ -48,7 +49,7 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
     asked: Asked[T] = Asked(request=request, because=task.after)
     sent = failures = 0
     after_s = 0.0
-    usage = Usage()
+    usage, spending = Usage(), task.spending or Spending(task.policy.budget)
     last: Completion | None = None
     while True:
         reply = yield Send(
@@ -63,24 +64,31 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
         outcome: Reading[T] | TypedLLMError
         if isinstance(reply, Failure):
             failures += 1
-            waits = _waits(task, asked, reply.error, failures, started)
+            waits = _waits(task, asked, reply.error, failures, started, spending.spent())
             if isinstance(waits, int | float):
                 after_s, asked = waits, replace(asked, because=reply.error)
                 continue
             outcome = waits
         else:
             after_s = 0.0
-            usage += task.used(reply.usage)
+            used = task.used(reply.usage)
+            usage += used
+            spending.add(used)
             last, outcome = asked.read(task, reply)
             further = again(task, prompt, asked, last, outcome)
-            spent = task.spent(usage, started)
+            spent = spending.spent()
             if isinstance(further, Asked) and not spent:
                 asked = further
                 continue
-            outcome = _stopped(outcome, spent) if isinstance(further, Asked) else further
+            if isinstance(further, Asked):
+                outcome = _stopped(further.because, spent) if further.because else outcome
+            else:
+                outcome = further
         scores = None
         if task.scored and isinstance(outcome, Reading) and last is not None:
-            scores = yield from scores_of(task, asked.request, started, last.text)
+            # Parts were asked for otherwise than the whole is.
+            whole = asked.request if asked.parts is None else request
+            scores = yield from scores_of(task, whole, started, last.text)
             outcome = scores.error or outcome
             sent += scores.sent
             usage += scores.usage
@@ -98,13 +106,19 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
 
 
 def _waits(
-    task: Task[T], asked: Asked[T], error: TypedLLMError, failures: int, started: float
+    task: Task[T],
+    asked: Asked[T],
+    error: TypedLLMError,
+    failures: int,
+    started: float,
+    spent: str,
 ) -> float | TypedLLMError:
     """Seconds until it is sent again after a failure, or the error that it is left at."""
     wait_s, left_s = task.policy.wait_s(error, failures), task.left_s(started)
     if wait_s is None:
-        # More tokens may be more than the service takes.
-        return asked.cut if asked.cut is not None and isinstance(error, UsageError) else error
+        return asked.earlier if asked.earlier and isinstance(error, UsageError) else error
+    if spent:
+        return _stopped(error, spent)
     if left_s is not None and left_s <= wait_s:
         return DeadlineExceeded(
             f"{error}; the next attempt, in {wait_s:.3g} s, would come after timeout_s"
@@ -112,10 +126,8 @@ def _waits(
     return float(wait_s)
 
 
-def _stopped(outcome: Reading[T] | TypedLLMError, spent: str) -> Reading[T] | TypedLLMError:
+def _stopped(error: TypedLLMError, spent: str) -> TypedLLMError:
     """An error that says why nothing more was asked."""
-    if isinstance(outcome, Reading):
-        return outcome
-    told = copy.copy(outcome)
-    told.args = (f"{outcome}; it is not asked again, since {spent}",)
+    told = copy.copy(error)
+    told.args = (f"{error}; it is not asked again, since {spent}",)
     return told

@@ -22,10 +22,13 @@ from typedllm.records import Completion, Constraint, JsonSchema, Request
 from typedllm.spec.places import schema_at
 from typedllm.spec.spec import Spec, spec_of
 
-__all__ = ["Parts", "parts_of"]
+__all__ = ["TOOK", "Parts", "parts_of"]
 
 T = TypeVar("T")
 Keys: TypeAlias = tuple[str | int, ...]
+
+TOOK = "took the part "
+"""What the coercion begins with that says that a part is of a later answer."""
 
 _MOST = 100  # parts that are asked for at once
 
@@ -42,6 +45,7 @@ class Parts(Generic[T]):
         spec: of an object with a member for each part, `part1` and so on.
         constraint: what is enforced of that.
         done: the keys of those that came with earlier answers.
+        coercions: what was changed about the first answer's text, in words.
     """
 
     text: str
@@ -51,6 +55,7 @@ class Parts(Generic[T]):
     spec: Spec[Any]
     constraint: Constraint | None
     done: tuple[Keys, ...] = ()
+    coercions: tuple[str, ...] = ()
 
     def request(self, prompt: Rendered, request: Request) -> Request:
         """Make the request for them.
@@ -92,16 +97,17 @@ class Parts(Generic[T]):
             else:  # a member of the answer that was missing
                 edits.append((end, end, f",{json.dumps(place[-1])}:{written}"))
             done.append(place)
+        ended = "stop" if edits else reply.finish_reason
         text = self.text
         for start, stop, written in sorted(edits, reverse=True):
             text = text[:start] + written + text[stop:]
-        whole = replace(reply, text=text, finish_reason="stop", tokens=None, landed_at=None)
+        whole = replace(reply, text=text, finish_reason=ended, tokens=None, landed_at=None)
         try:
             value = task.spec.read(text, task.validation_context)
         except Invalid as error:
             return whole, error
-        told = tuple(f"took {_path(place)} from a later answer" for place in dict.fromkeys(done))
-        return whole, Reading(value=value, coercions=told)
+        told = (f"{TOOK}{_path(place)} from a later answer" for place in dict.fromkeys(done))
+        return whole, Reading(value=value, coercions=(*self.coercions, *told))
 
 
 def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> Parts[T] | None:
@@ -124,6 +130,8 @@ def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> P
     places = () if schema is None else _places(value, error.issues)
     if schema is None or not 0 < len(places) <= _MOST or not _worth_it(value, places):
         return None
+    if before is not None and before.places == places and before.text != read_error.raw:
+        return None  # they came, and it is no better
     inside: dict[str, Any] = {}
     for number, place in enumerate(places, start=1):
         found = schema_at(schema, place)
@@ -151,6 +159,7 @@ def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> P
         spec=spec,
         constraint=constraint,
         done=_done(before, places),
+        coercions=before.coercions if before else error.coercions,
     )
 
 
@@ -210,7 +219,9 @@ def _path(place: Keys) -> str:
 
 def _object(text: str, context: Any = None) -> str:
     """The text of an object, whether its parts are valid or not: the whole is checked with them."""
-    found = spans(text)
-    if ROOT not in found or text[found[ROOT][0]] != "{":
-        raise Invalid("no object", raw=text)
-    return text
+    try:
+        if isinstance(json.loads(text), dict):
+            return text
+    except (ValueError, RecursionError):  # such as one that is cut
+        pass
+    raise Invalid("no object", raw=text)

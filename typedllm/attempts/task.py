@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from typedllm._checks import check_kind, check_number
-from typedllm.attempts.budget import Budget
+from typedllm.attempts.budget import Budget, Spending
 from typedllm.engines.base import Engine
 from typedllm.errors import EngineError, TypedLLMError
 from typedllm.records import Constraint, Labels, Limits, Request, Sampling, Usage
@@ -33,8 +33,8 @@ class Policy:
             that was cut where no grammar can make it fit; 0 never raises it.
         budget: what a result may use before nothing more is sent for it; None is no limit.
         multiplier_s: seconds before the second attempt; doubled for each one after it.
-        min_wait_s: least seconds between attempts.
-        max_wait_s: most seconds between attempts.
+        min_wait_s: least seconds between attempts, where the service asks for no wait of its own.
+        max_wait_s: most seconds between attempts, where it asks for none.
     """
 
     attempts: int = 10
@@ -99,6 +99,7 @@ class Task(Generic[T]):
         priced: what the engine's tokens cost; None where that is not known.
         fallback: the same for another engine, asked when the service of this one fails for good.
         after: how the service of the engine before this one failed, if there was one.
+        spending: what the engines before this one have used; None where there were none.
     """
 
     engine: Engine
@@ -114,6 +115,7 @@ class Task(Generic[T]):
     priced: Priced | None = None
     fallback: Task[T] | None = None
     after: TypedLLMError | None = None
+    spending: Spending | None = None
 
     def used(self, usage: Usage) -> Usage:
         """Return what a reply used, with what it cost.
@@ -124,16 +126,6 @@ class Task(Generic[T]):
         if usage.cost is not None or self.priced is None:
             return usage
         return replace(usage, cost=self.priced(usage))
-
-    def spent(self, usage: Usage, started: float) -> str:
-        """Say what of the budget of a result is spent; empty while nothing is.
-
-        Args:
-            usage: of all attempts by now.
-            started: when it was begun, on `time.monotonic`'s clock.
-        """
-        budget = self.policy.budget
-        return "" if budget is None else budget.spent(usage, time.monotonic() - started)
 
     def left_s(self, started: float) -> float | None:
         """Seconds until the result must be there; None is no limit.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
+from typedllm.attempts.budget import Spending
 from typedllm.attempts.task import Send, Task
 from typedllm.errors import DeadlineExceeded, EngineError, TypedLLMError
 from typedllm.prompts.templates import Rendered
@@ -29,12 +30,12 @@ def in_turn(
         task: for the first, with the others as its `fallback`.
         prompt: the messages, or the raw segments, to send.
     """
-    started = time.monotonic()
+    started, spending = time.monotonic(), Spending(task.policy.budget)
+    task = replace(task, spending=spending)
     found = yield from policy(task, prompt)
-    while task.fallback is not None and _has_failed(found.error):
-        if task.spent(found.usage, started):
-            break
-        task = replace(task.fallback, timeout_s=task.left_s(started), after=found.error)
+    while task.fallback is not None and _has_failed(found.error) and not spending.spent():
+        left_s = task.left_s(started)
+        task = replace(task.fallback, timeout_s=left_s, after=found.error, spending=spending)
         started = time.monotonic()
         before, found = found, (yield from policy(task, prompt))
         found = replace(

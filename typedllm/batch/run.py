@@ -7,13 +7,13 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
-from typedllm.attempts import Budget, pausing
+from typedllm.attempts import Budget, Spending, pausing
 from typedllm.batch.progress import Progress, reporting
 from typedllm.batch.rows import Row, taken
 from typedllm.errors import NotAsked, UsageError
-from typedllm.records import Result, Usage
+from typedllm.records import Result
 
 __all__ = ["Running", "Work", "collect", "complete"]
 
@@ -91,12 +91,12 @@ async def _completed(
     results: asyncio.Queue[tuple[Row, Result[T]] | None] = asyncio.Queue(maxsize=max(width, 1))
     source = taken(rows)
     turn = asyncio.Lock()
-    spending, stops = _Spending(running.budget), asyncio.Event()
+    spending, stops = Spending(running.budget), asyncio.Event()
     slots = asyncio.Semaphore(width)
 
     async def begun() -> Row | None:
         async with turn:
-            return None if stops.is_set() or spending.is_over() else await anext(source, None)
+            return None if stops.is_set() or spending.spent() else await anext(source, None)
 
     async def worker() -> None:
         slot = _Slot(slots)
@@ -110,7 +110,8 @@ async def _completed(
                 except BaseException:  # such as of a full disk under the journal: no further row
                     stops.set()
                     raise
-            spending.add(result)
+            if result.origin == "asked":
+                spending.add(result.usage)
             await results.put((row, result))
 
     async def workers() -> None:
@@ -164,23 +165,6 @@ class _Slot:
         await self.__aexit__()
         yield
         await self.__aenter__()
-
-
-class _Spending:
-    """What the rows of a batch have used by now."""
-
-    def __init__(self, budget: Budget | None) -> None:
-        self._budget = budget
-        self._usage = Usage()
-        self._started = time.monotonic()
-
-    def add(self, result: Result[Any]) -> None:
-        if self._budget is not None and result.origin == "asked":
-            self._usage += result.usage
-
-    def is_over(self) -> bool:
-        seconds = time.monotonic() - self._started
-        return self._budget is not None and bool(self._budget.spent(self._usage, seconds))
 
 
 def _not_asked(running: Running) -> NotAsked:

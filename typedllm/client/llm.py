@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -269,12 +270,18 @@ class LLM(Verbs):
 
     async def aclose(self) -> None:
         """Close the engines; calls in flight fail, and so do later ones."""
-        if not self._closed:
-            self._closed = True
-            for engine in self._standing.engines:
-                await engine.close()
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            closing = (engine.close() for engine in self._standing.engines)
+            ended = await asyncio.gather(*closing, return_exceptions=True)
+        finally:
             if self._standing.cache is not None:
                 self._standing.cache.close()
+        for failure in ended:  # the first; all others are closed by now
+            if failure is not None:
+                raise failure
 
     def close(self) -> None:
         """Close the engines; calls in flight fail, and so do later ones."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from typedllm.attempts import Send
+from typedllm.attempts import TOOK, Send
 from typedllm.client.asking import Asking
 from typedllm.errors import TypedLLMError
 from typedllm.output.streamed import Item, Partial, Streamed
@@ -85,14 +85,25 @@ class _Shown(Generic[T]):
     def __init__(self) -> None:
         self.items: dict[int, Any] = {}
 
-    def rest(self, values: list[Any] | tuple[Any, ...]) -> Iterator[Event]:
-        """Show the items that have not been, such as those that were asked for anew."""
-        if any(place >= len(values) or values[place] != item for place, item in self.items.items()):
+    def rest(self, result: Result[Any]) -> Iterator[Event]:
+        """Show the items that have not been, such as those that were asked for anew.
+
+        Args:
+            result: with a value.
+        """
+        values: Sequence[Any] = result.unwrap()
+        same = (values[at : at + 1] == [item] for at, item in self.items.items())
+        if not _is_as_it_came(result) and not all(same):  # it may be another list of the text
             yield StartsAnew()
             self.items.clear()
         for place, value in enumerate(values):
             if place not in self.items:
                 yield Item(index=place, value=value)
+
+
+def _is_as_it_came(result: Result[Any]) -> bool:
+    """Whether the text was read as it is, but for parts that were asked for anew."""
+    return all(step.startswith(TOOK) for step in result.coercions)
 
 
 async def streamed(
@@ -127,8 +138,11 @@ async def streamed(
                     shown.items[event.index] = event.value
                 yield event
         result = await running
-        if items is not None and result.ok:
-            for event in shown.rest(result.unwrap()):
+        if result.ok and items is not None:
+            for event in shown.rest(result):
+                yield event
+        elif result.ok and reader is not None and _is_as_it_came(result):
+            for event in reader.last(result.raw or ""):
                 yield event
         yield result
     finally:

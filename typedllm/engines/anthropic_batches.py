@@ -13,23 +13,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from typedllm._require import require
-from typedllm.engines.connection import Connection
+from typedllm.engines.connection import Connection, check_sendable
 from typedllm.engines.instructor_engine import arguments_of
 from typedllm.engines.instructor_errors import translated
 from typedllm.engines.instructor_providers import Provider
@@ -40,6 +32,8 @@ from typedllm.errors import EngineError, TypedLLMError, UsageError
 from typedllm.records import Failure, Reply, Request
 
 __all__ = ["ANTHROPIC_LIMITS", "AnthropicBatches", "Clients", "given_client", "own_clients"]
+
+T = TypeVar("T")
 
 ANTHROPIC_LIMITS: Final = JobLimits(requests=100_000, size=256_000_000)
 """https://platform.claude.com/docs/en/build-with-claude/batch-processing#batch-limitations"""
@@ -121,6 +115,7 @@ def given_client(client: Any) -> Clients:
         """Leave it open."""
 
     key = str(client.api_key or "")
+    check_sendable("the api_key of client=", key)
     address = str(client.base_url).rstrip("/")
     return Clients(get=lambda: own, close=leave, address=address, secrets={"key": key})
 
@@ -185,17 +180,7 @@ class AnthropicBatches:
             job: the job.
             file: the body.
         """
-        length = str(file.seek(0, os.SEEK_END))
-        file.seek(0)
-        headers = {"Content-Type": "application/json", "Content-Length": length}
-        with self._translating():
-            batch = await self._clients.get().post(
-                f"{_PATH}/batches",
-                cast_to=object,
-                content=_pieces(file),
-                options={"headers": headers},
-            )
-            return str(batch["id"])
+        return await self._called(self._made(file))
 
     async def find(self, job: Job) -> str | None:
         """Look for a job among the batches of its time and size.
@@ -203,17 +188,7 @@ class AnthropicBatches:
         Args:
             job: which may have been handed in.
         """
-        with self._translating():
-            async for batch in self._batches.list(limit=100):
-                made_s = batch.created_at.timestamp() - job.made
-                if made_s < -_SKEW_S:
-                    break
-                requests = sum(batch.request_counts.model_dump().values())
-                if requests != job.requests or made_s > _UPLOAD_S + _SKEW_S:
-                    continue
-                if await self._is_of(replace(job, id=batch.id)):
-                    return batch.id
-        return None
+        return await self._called(self._found(job))
 
     async def ended(self, job: Job) -> Ended | None:
         """Ask about a batch.
@@ -221,12 +196,8 @@ class AnthropicBatches:
         Args:
             job: one that was handed in.
         """
-        with self._translating():
-            batch = await self._batches.retrieve(job.id)
-            if batch.processing_status != "ended":
-                return None
-            if batch.archived_at is not None:
-                raise EngineError(f"{self.name}: its answers are deleted", status=404)
+        if not await self._called(self._has_ended(job)):
+            return None
         rest = lost(job, self.name, "its answers leave this request out", again=True)
         return Ended(rest, partial(self._answers, job))
 
@@ -250,6 +221,36 @@ class AnthropicBatches:
     def _batches(self) -> Any:
         return self._clients.get().messages.batches
 
+    async def _made(self, file: BinaryIO) -> str:
+        length = str(file.seek(0, os.SEEK_END))
+        file.seek(0)
+        headers = {"Content-Type": "application/json", "Content-Length": length}
+        batch = await self._clients.get().post(
+            f"{_PATH}/batches",
+            cast_to=object,
+            content=_pieces(file),
+            options={"headers": headers},
+        )
+        return str(batch["id"])
+
+    async def _has_ended(self, job: Job) -> bool:
+        batch = await self._batches.retrieve(job.id)
+        if batch.processing_status == "ended" and batch.archived_at is not None:
+            raise EngineError(f"{self.name}: its answers are deleted", status=404)
+        return batch.processing_status == "ended"
+
+    async def _found(self, job: Job) -> str | None:
+        async for batch in self._batches.list(limit=100):
+            made_s = batch.created_at.timestamp() - job.made
+            if made_s < -_SKEW_S:
+                break
+            requests = sum(batch.request_counts.model_dump().values())
+            if requests != job.requests or made_s > _UPLOAD_S + _SKEW_S:
+                continue
+            if await self._is_of(replace(job, id=batch.id)):
+                return batch.id
+        return None
+
     async def _is_of(self, job: Job) -> bool:
         """Whether a batch is that of a job, which it says once it has ended."""
         while (ended := await self.ended(job)) is None:
@@ -260,15 +261,19 @@ class AnthropicBatches:
         return False
 
     async def _answers(self, job: Job) -> Answers:
-        with self._translating():
-            found = await self._batches.results(job.id)
-            try:
-                async for line in lines_of(found.http_response.aiter_bytes()):
-                    if line.strip():
-                        said = json.loads(line)
-                        yield said["custom_id"], self._answer(job, said["result"])
-            finally:
-                await found.close()
+        async with aclosing(self._results(job)) as results:
+            while (found := await self._called(anext(results, None))) is not None:
+                yield found
+
+    async def _results(self, job: Job) -> Answers:
+        found = await self._batches.results(job.id)
+        try:
+            async for line in lines_of(found.http_response.aiter_bytes()):
+                if line.strip():
+                    said = json.loads(line)
+                    yield said["custom_id"], self._answer(job, said["result"])
+        finally:
+            await found.close()
 
     def _answer(self, job: Job, result: Mapping[str, Any]) -> Any:
         match result["type"]:
@@ -284,19 +289,16 @@ class AnthropicBatches:
                 why = "it was cancelled before it came to this request"
                 return lost(job, self.name, why, again=False)
 
-    @contextmanager
-    def _translating(self) -> Generator[None]:
+    async def _called(self, call: Awaitable[T]) -> T:
         try:
-            yield
+            return await call
         except TypedLLMError:
             raise
         except MALFORMED as error:  # the SDK's own errors are none of these
             failure: TypedLLMError = self._malformed(error)
         except Exception as error:
             failure = self._translated(error)
-        else:
-            return
-        raise failure  # without its cause, which holds the request and so the key
+        raise failure  # out here, without its cause, which holds the request and so the key
 
     def _translated(self, error: Exception) -> TypedLLMError:
         return translated(error, self.name, self.address, self._clients.secrets)

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from typedllm.constraints.dialect import Lowered
+from typedllm.engines.counts import usage_counted
 from typedllm.engines.remote_prompts import turns_of
 from typedllm.errors import EngineError, UsageError
-from typedllm.records import Completion, Failure, FinishReason, Reply, Request, Usage
+from typedllm.records import Completion, Failure, FinishReason, Reply, Request
 
 __all__ = [
     "IN_BODY",
@@ -139,16 +140,14 @@ def anthropic_completion(answer: Mapping[str, Any]) -> Reply:
     if called is not None:
         text = _arguments(called, cut=_ENDS[ended] == "length")
     counted: Mapping[str, Any] = answer["usage"]
-    cached, kept = (
-        int(counted.get(f"cache_{what}_input_tokens") or 0) for what in ("read", "creation")
-    )
+    cached, kept = (counted.get(f"cache_{what}_input_tokens") for what in ("read", "creation"))
     return Completion(
         text=text,
         finish_reason=_ENDS[ended],
-        usage=Usage(
-            input_tokens=int(counted["input_tokens"]) + cached + kept,
-            output_tokens=int(counted["output_tokens"]),
-            cached_tokens=cached,
+        usage=usage_counted(
+            prompt=(counted["input_tokens"], cached, kept),
+            answer=counted["output_tokens"],
+            cached=cached,
         ),
         reasoning=reasoning or None,
     )

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from typedllm.constraints.dialect import Lowered
+from typedllm.engines.counts import usage_counted
 from typedllm.engines.remote_prompts import turns_of, with_schema
 from typedllm.errors import EngineError
-from typedllm.records import Completion, Failure, FinishReason, Reply, Request, Usage
+from typedllm.records import Completion, Failure, FinishReason, Reply, Request
 
 __all__ = ["OURS", "CohereStream", "cohere_completion", "cohere_request"]
 
@@ -83,10 +84,10 @@ def cohere_completion(answer: Mapping[str, Any]) -> Reply:
     return Completion(
         text=texts["text"],
         finish_reason=_ENDS[str(ended)],
-        usage=Usage(
-            input_tokens=int(tokens.get("input_tokens") or 0),
-            output_tokens=int(tokens.get("output_tokens") or 0),
-            cached_tokens=int(counted.get("cached_tokens") or 0),
+        usage=usage_counted(
+            prompt=tokens.get("input_tokens"),
+            answer=tokens.get("output_tokens"),
+            cached=counted.get("cached_tokens"),
         ),
         reasoning=texts["thinking"] or None,
     )

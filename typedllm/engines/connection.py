@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from typedllm._checks import check_number
 from typedllm.errors import UsageError
 
-__all__ = ["Connection", "Verify", "checked_url"]
+__all__ = ["Connection", "Verify", "check_sendable", "checked_url"]
 
 Verify: TypeAlias = str | os.PathLike[str] | ssl.SSLContext | bool
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a token
@@ -57,6 +57,8 @@ class Connection:
             UsageError: naming the attribute that is wrong.
         """
         object.__setattr__(self, "base_url", checked_url("base_url", self.base_url))
+        if self.api_key is not None:
+            check_sendable("api_key", self.api_key)
         _check_headers(self.headers)
         named = {name.lower(): value for name, value in self.headers.items()}
         object.__setattr__(self, "headers", named)
@@ -119,6 +121,30 @@ def checked_url(place: str, url: object) -> str:
     return cast(str, url).rstrip("/?#")
 
 
+def check_sendable(place: str, value: object) -> None:
+    """Check that a header can hold a value, as RFC 9110 has it; no message repeats the value.
+
+    Args:
+        place: what the caller calls it, such as `api_key`.
+        value: a key, or what a header is to say.
+
+    Raises:
+        UsageError: when it cannot.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{place}: expected a str, got {type(value).__name__}")
+    if value != value.strip():
+        raise UsageError(
+            f"{place}: it begins or ends with a blank or a line break, as what is read from a file"
+            " does; take that off with .strip()"
+        )
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(
+            f"{place}: only printable ASCII can be sent; see what else got into it, such as a line"
+            " break or a letter with an accent"
+        )
+
+
 def _split(url: object) -> Any:
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
@@ -133,10 +159,7 @@ def _check_headers(headers: object) -> None:
     for name, value in cast("Mapping[object, object]", headers).items():
         if not isinstance(name, str) or not _HEADER.fullmatch(name):
             raise UsageError(f"headers: {name!r} is no name of a header")
-        if not isinstance(value, str):
-            raise UsageError(f"headers[{name!r}]: expected a str, got {type(value).__name__}")
-        if not (value.isascii() and value.isprintable()):
-            raise UsageError(f"headers[{name!r}]: only printable ASCII can be sent")
+        check_sendable(f"headers[{name!r}]", value)
 
 
 def _check_proxy(proxy: object) -> None:

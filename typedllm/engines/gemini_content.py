@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from typedllm.constraints.dialect import Lowered
+from typedllm.engines.counts import usage_counted
 from typedllm.engines.remote_prompts import turns_of, with_schema
 from typedllm.errors import EngineError
 from typedllm.records import Completion, Failure, FinishReason, Reply, Request, Usage
@@ -111,13 +112,13 @@ def _parts(candidate: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _usage(counted: Mapping[str, Any]) -> Usage:
-    def tokens(*names: str) -> int:
-        return sum(int(counted.get(f"{name}_token_count") or 0) for name in names)
+    def told(*names: str) -> tuple[Any, ...]:
+        return tuple(counted.get(f"{name}_token_count") for name in names)
 
-    return Usage(
-        input_tokens=tokens("prompt", "tool_use_prompt"),
-        output_tokens=tokens("candidates", "thoughts"),
-        cached_tokens=tokens("cached_content"),
+    return usage_counted(
+        prompt=told("prompt", "tool_use_prompt"),
+        answer=told("candidates", "thoughts"),
+        cached=told("cached_content"),
     )
 
 

@@ -34,7 +34,8 @@ def hidden(text: str, headers: Mapping[str, str], query: Mapping[str, str]) -> s
     """
     sent = [value for name, value in headers.items() if not _PLAIN.fullmatch(name.lower())]
     sent += [value.partition(" ")[2] for value in sent]  # without `Bearer`
-    for value in sorted({*sent, *query.values()}, key=len, reverse=True):
+    sent += query.values()
+    for value in sorted({*sent, *(value.strip() for value in sent)}, key=len, reverse=True):
         if len(value) >= _LEAST:
             text = text.replace(value, "***")
     return _USER.sub("//***@", text)

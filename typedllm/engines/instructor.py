@@ -17,7 +17,7 @@ from typedllm._checks import nearest
 from typedllm._require import require
 from typedllm.engines.allowances import headers_came
 from typedllm.engines.anthropic_messages import IN_BODY
-from typedllm.engines.connection import Connection
+from typedllm.engines.connection import Connection, check_sendable
 from typedllm.engines.instructor_calls import quietly
 from typedllm.engines.instructor_engine import InstructorEngine
 from typedllm.engines.instructor_errors import said
@@ -149,15 +149,18 @@ def open_any(
         _check_alone("instructor", api_key=api_key, base_url=base_url)
         wrapped = _wrapped(name, client, partial(_by_name, name, rest))
         return InstructorEngine(provider, model, lambda: wrapped, sent=_key_of_client(client))
+    if api_key is not None:
+        check_sendable("api_key", api_key)
     given = {"api_key": api_key, "base_url": base_url}
     make = partial(_from_provider, model, {k: v for k, v in given.items() if v is not None})
     sent = {"key": api_key or ""}
     try:
-        make()  # what is wrong is told now
+        opened = make()  # what is wrong is told now
     except Exception as error:
         message = f"instructor cannot open {model}: {said(error, sent)}"
         kind = MissingDependency if "nstall it with" in message else UsageError
         raise kind(message) from None
+    sent |= _key_of_client(opened.client, "the key that the environment has for it")
     clients = PerLoop(make, lambda opened: opened.close())
     return InstructorEngine(
         provider, model, lambda: clients.get().client, close=clients.close, sent=sent
@@ -201,9 +204,13 @@ def _without_retries(client: Any) -> Any:
     return client.with_options(max_retries=0) if hasattr(client, "with_options") else client
 
 
-def _key_of_client(client: Any) -> dict[str, str]:
+def _key_of_client(client: Any, place: str = "the api_key of client=") -> dict[str, str]:
+    """The key that a client sends, where it tells that."""
     key: object = getattr(client, "api_key", None)
-    return {"key": key} if isinstance(key, str) else {}
+    if not isinstance(key, str):
+        return {}
+    check_sendable(place, key)
+    return {"key": key}
 
 
 def _check_alone(name: str, **options: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typedllm.engines.connection import check_sendable
 from typedllm.errors import UsageError
 from typedllm.settings import provider_key
 
@@ -30,10 +31,11 @@ def key_of(name: str, *variables: str) -> str:
         variables: the provider's own names for it; the first that is set counts.
 
     Raises:
-        UsageError: when there is none.
+        UsageError: when there is none, or none that can be sent.
     """
-    key = next((found for variable in variables if (found := provider_key(variable))), None)
-    if key is None:
-        told = " or ".join(variables)
-        raise UsageError(f"{name}: no key; give api_key=, or set {told} in the environment")
-    return key
+    for variable in variables:
+        if key := provider_key(variable):
+            check_sendable(f"{name}: the environment's {variable}", key)
+            return key
+    told = " or ".join(variables)
+    raise UsageError(f"{name}: no key; give api_key=, or set {told} in the environment")

@@ -11,7 +11,7 @@ Source: https://platform.openai.com/docs/guides/batch
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -50,12 +50,13 @@ def batch_lines(job: Job, bodies: Iterable[bytes]) -> Iterator[bytes]:
         yield b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}\n' % (custom_id, url, body)
 
 
-def answer_of(line: bytes, server: str) -> tuple[str, Any]:
+def answer_of(line: bytes, server: str, hide: Callable[[str], str] = str) -> tuple[str, Any]:
     """Read a line of the answers' file, or of that of the errors.
 
     Args:
         line: of the file.
         server: what it is called in messages.
+        hide: takes secrets out of what the server says of an error.
 
     Returns:
         The request's custom id, and its answer's JSON or the error that it came to.
@@ -69,16 +70,22 @@ def answer_of(line: bytes, server: str) -> tuple[str, Any]:
         status = int(response.get("status_code") or 0)
         if status == 200:
             return said["custom_id"], response["body"]
-        return said["custom_id"], _refusal(said.get("error"), response, status, server)
+        return said["custom_id"], _refusal(said.get("error"), response, status, server, hide)
     except MALFORMED as error:
         raise malformed(server, error) from None
 
 
-def _refusal(given: object, response: Mapping[str, Any], status: int, server: str) -> TypedLLMError:
+def _refusal(
+    given: object,
+    response: Mapping[str, Any],
+    status: int,
+    server: str,
+    hide: Callable[[str], str],
+) -> TypedLLMError:
     """The error of one request: the server's of the batch, or the one of the endpoint."""
     body: object = response.get("body") or given
     error = _fields(_fields(body).get("error")) or _fields(body)
-    told = str(error.get("message") or body)
+    told = hide(str(error.get("message") or body))
     if status:
         headers = {"x-request-id": str(response.get("request_id") or "")}
         return refusal_of(server, status, error, told, headers)
@@ -205,19 +212,19 @@ class OpenAIBatches:
         for file in files:
             async for line in self._client.lines(file):
                 if line.strip():
-                    yield answer_of(line, self.name)
+                    yield answer_of(line, self.name, self._client.hide)
 
     def _failed(self, job: Job, batch: Mapping[str, Any]) -> Ended:
         """What came of a batch whose file was refused: the lines to blame, and the others."""
         errors = cast("list[Mapping[str, Any]]", _fields(batch.get("errors")).get("data") or [])
         blamed = {
             job.custom_id(each["line"] - 1): UsageError(
-                f"{self.name} refuses the request: {each.get('message')}"
+                f"{self.name} refuses the request: {self._client.hide(str(each.get('message')))}"
             )
             for each in errors
             if each.get("line")
         }
-        told = "; ".join(str(each.get("message")) for each in errors[:3])
+        told = self._client.hide("; ".join(str(each.get("message")) for each in errors[:3]))
         full = any(each.get("code") == _FULL for each in errors)
         if full:
             told += "; where one job alone is too much, lower job_requests in engine_args"

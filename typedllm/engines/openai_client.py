@@ -20,7 +20,7 @@ from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, OpenAI
 from pydantic_core import to_json
 
 from typedllm.engines.allowances import headers_came
-from typedllm.engines.connection import Connection, checked_url
+from typedllm.engines.connection import Connection, check_sendable, checked_url
 from typedllm.engines.http_errors import hidden, no_answer, refusal_of
 from typedllm.engines.per_loop import PerLoop
 from typedllm.errors import EngineError, TypedLLMError, UsageError
@@ -67,7 +67,8 @@ class OpenAIClient:
             server: what it is called in messages.
 
         Raises:
-            UsageError: when `reached` is none of these, or its URL is not one of http or https.
+            UsageError: when `reached` is none of these, its URL is not one of http or https, or its
+                key is none that can be sent.
         """
         self._server = server
         self._clients: PerLoop[AsyncOpenAI] | None = None
@@ -77,12 +78,15 @@ class OpenAIClient:
         given = cast(object, reached)  # whatever the hints say
         if isinstance(given, Connection):
             self.base_url, self.api_key = given.base_url, given.api_key
+            self._secrets = {"key": given.api_key or "", **given.headers, **(given.query or {})}
             self._options = _options(given)
             self._clients = PerLoop(partial(_open, given, given.trust()), AsyncOpenAI.close)
         elif isinstance(given, ReadyClient):
             self._ready = given.with_options(max_retries=0)
             self.base_url = checked_url("the base_url of client=", str(given.base_url))
             self.api_key = given.api_key
+            check_sendable("the api_key of client=", given.api_key)
+            self._secrets = {"key": given.api_key}
         else:
             raise UsageError(
                 "client: expected an openai.OpenAI or openai.AsyncOpenAI (or Azure's), got"
@@ -142,6 +146,14 @@ class OpenAIClient:
         except Exception as error:
             failure = self._translated(error)
         raise failure
+
+    def hide(self, text: str) -> str:
+        """Take out of a text what was given as a secret.
+
+        Args:
+            text: what the server told in another way than as the refusal of a call.
+        """
+        return hidden(text, self._secrets, {})
 
     async def close(self) -> None:
         """Close all connections, but those of a caller's own client."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from typedllm.engines.counts import usage_counted
 from typedllm.errors import EngineError
 from typedllm.records import Message, Request, Usage
 
@@ -73,16 +74,14 @@ def usage_of(counted: Mapping[str, Any]) -> Usage:
         counted: the `usage` of an answer.
 
     Raises:
-        TypeError: or ValueError or AttributeError, when it is no such thing.
+        AttributeError: when it is no such thing.
     """
     details: Mapping[str, Any] = counted.get("prompt_tokens_details") or {}
-    cached: Any = details.get("cached_tokens") or counted.get("prompt_cache_hit_tokens")  # DeepSeek
-    cost: Any = counted.get("cost")  # OpenRouter's, in US dollars
-    return Usage(
-        input_tokens=int(counted.get("prompt_tokens") or 0),
-        output_tokens=int(counted.get("completion_tokens") or 0),
-        cached_tokens=int(cached or 0),
-        cost=float(cost) if isinstance(cost, int | float) else None,
+    return usage_counted(
+        prompt=counted.get("prompt_tokens"),
+        answer=counted.get("completion_tokens"),
+        cached=details.get("cached_tokens") or counted.get("prompt_cache_hit_tokens"),  # DeepSeek
+        cost=counted.get("cost"),  # OpenRouter
     )
 
 

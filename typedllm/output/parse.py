@@ -186,6 +186,7 @@ class _Search(Generic[T]):
         self._spec = spec
         self._context = context
         self._error: Invalid | None = None
+        self._steps: tuple[str, ...] = ()  # how the text came about that the error is about
         self._size = 0  # of the text that the error is about, if that is a JSON array or object
 
     def first(self, candidates: Iterable[Candidate]) -> Reading[T] | None:
@@ -225,6 +226,7 @@ class _Search(Generic[T]):
             raw=self._raw,
             partial=partial,
             issues=self._error.issues,
+            coercions=self._steps,
         ) from self._error
 
     def _first(self, candidates: Iterable[Candidate]) -> tuple[Candidate, Reading[T]] | None:
@@ -232,16 +234,18 @@ class _Search(Generic[T]):
             try:
                 value = self._spec.read(candidate.text, self._context)
             except Invalid as error:
-                self._remember(candidate.text, error)
+                self._remember(candidate, error)
             else:
                 return candidate, Reading(value=value, coercions=candidate.steps)
         return None
 
-    def _remember(self, text: str, error: Invalid) -> None:
-        if self._error is None:
-            self._error = error
-        if len(text) > self._size and text.lstrip()[:1] in ("{", "[") and _plain(text) is not None:
-            self._error, self._size = error, len(text)
+    def _remember(self, candidate: Candidate, error: Invalid) -> None:
+        text = candidate.text
+        is_json = text.lstrip()[:1] in ("{", "[") and len(text) > self._size
+        if is_json and _plain(text) is not None:
+            self._error, self._steps, self._size = error, candidate.steps, len(text)
+        elif self._error is None:
+            self._error, self._steps = error, candidate.steps
 
     def _same(self, one: Candidate, other: Candidate) -> bool:
         """Whether two candidates say the same, as plain JSON values where they are JSON."""

@@ -96,17 +96,29 @@ class Streamed:
             yield from self._complete(self._items, piece)
             return
         self._text += piece
-        value = self._text if self._is_text else self._plain()
+        value = self._text if self._is_text else self._plain(self._text)
         if value is not None and value != self._last:
             self._last = value
             yield Partial(value=value, piece=self._unseen)
             self._unseen = ""
 
-    def _plain(self) -> Any:
-        text = self._text.lstrip()
+    def last(self, text: str) -> Iterator[Partial]:
+        """Yield the plain JSON of the whole answer, if it is not what was shown last.
+
+        Args:
+            text: of the answer that was taken, parts that were asked for anew put in.
+        """
+        value = None if self._is_text else self._decoded(partial_within(text.lstrip()))
+        if value is not None and value != self._last:
+            yield Partial(value=value, piece="")
+
+    def _plain(self, text: str) -> Any:
+        text = text.lstrip()
         if text[:1].isdigit() or text[:1] in "-tfn":  # a scalar is complete with the whole answer
             return None
-        value = partial_within(text)
+        return self._decoded(partial_within(text))
+
+    def _decoded(self, value: Any) -> Any:
         if self._lowered is None:
             return value
         if self._lowered.wrapped and not (isinstance(value, dict) and value):
