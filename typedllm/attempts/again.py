@@ -91,7 +91,7 @@ def _repaired(
 ) -> Asked[T] | Invalid:
     if asked.repairs >= task.policy.repairs:
         return error
-    parts = parts_of(task, error, asked.parts)
+    parts = parts_of(task, error, asked.parts, came=answer.text == error.raw)
     if parts is not None:
         request = parts.request(prompt, asked.request)
     else:

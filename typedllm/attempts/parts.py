@@ -79,8 +79,8 @@ class Parts(Generic[T]):
             reply: what came.
 
         Returns:
-            The answer with them, and what it says or what is wrong with it; as it was, where what
-            came are no such parts.
+            The answer with them, and what it says or what is wrong with it; where what came are no
+            such parts, that, and what is wrong with the answer as it was.
         """
         found = read(reply, replace(self.spec, read=_object), self.constraint, None)
         came = "" if isinstance(found, TypedLLMError) else cast(str, found.value)
@@ -97,20 +97,21 @@ class Parts(Generic[T]):
             else:  # a member of the answer that was missing
                 edits.append((end, end, f",{json.dumps(place[-1])}:{written}"))
             done.append(place)
-        ended = "stop" if edits else reply.finish_reason
         text = self.text
         for start, stop, written in sorted(edits, reverse=True):
             text = text[:start] + written + text[stop:]
-        whole = replace(reply, text=text, finish_reason=ended, tokens=None, landed_at=None)
+        whole = replace(reply, text=text, finish_reason="stop", tokens=None, landed_at=None)
         try:
             value = task.spec.read(text, task.validation_context)
         except Invalid as error:
-            return whole, error
+            return whole if edits else reply, error
         told = (f"{TOOK}{_path(place)} from a later answer" for place in dict.fromkeys(done))
         return whole, Reading(value=value, coercions=(*self.coercions, *told))
 
 
-def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> Parts[T] | None:
+def parts_of(
+    task: Task[T], error: Invalid, before: Parts[T] | None = None, *, came: bool = False
+) -> Parts[T] | None:
     """Find the parts of an answer that are to be asked for anew.
 
     A part is an item of a list, the innermost around what is wrong, or else a member of the answer.
@@ -119,6 +120,7 @@ def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> P
         task: what is asked.
         error: what is wrong with the answer.
         before: the parts that were asked for last, if that is how the answer came about.
+        came: whether any of them came.
 
     Returns:
         None where the answer is to be asked for as a whole: what is wrong concerns all of it, or
@@ -130,8 +132,8 @@ def parts_of(task: Task[T], error: Invalid, before: Parts[T] | None = None) -> P
     places = () if schema is None else _places(value, error.issues)
     if schema is None or not 0 < len(places) <= _MOST or not _worth_it(value, places):
         return None
-    if before is not None and before.places == places and before.text != read_error.raw:
-        return None  # they came, and it is no better
+    if before is not None and before.places == places and came:
+        return None  # it is no better
     inside: dict[str, Any] = {}
     for number, place in enumerate(places, start=1):
         found = schema_at(schema, place)
