@@ -111,7 +111,7 @@ def test_an_answer_put_together_of_several_is_restored(traits: Traits):
     task = replace(task, guaranteed=False)
     if traits is GUIDED:  # which is never asked again, but might be
         return
-    assert result.coercions == ("took $[1] from a later answer",)
+    assert result.coercions == ("took the part $[1] from a later answer",)
     assert result.value == [Item(sku="a", amount=1), Item(sku="b", amount=2)]
     assert same(result, through(result, task))
 

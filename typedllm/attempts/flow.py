@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from typedllm.attempts.again import Asked, again
 from typedllm.attempts.budget import Spending
@@ -38,14 +38,48 @@ def attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T
     return (yield from in_turn(_attempts, task, prompt))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended(Generic[T]):
+    """Where asking one engine has led."""
+
+    outcome: Reading[T] | TypedLLMError
+    asked: Asked[T]
+    last: Completion | None
+    usage: Usage
+    sent: int
+
+
 def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[T]]:
+    """Ask one engine, and have labels scored once there is a value."""
+    started = time.monotonic()
+    request = Request(prompt=prompt, constraint=task.constraint, sampling=task.sampling)
+    ended = yield from _ended(task, request, started)
+    whole = ended.asked.parts is None  # parts were asked for otherwise than the whole is
+    outcome, usage, sent = ended.outcome, ended.usage, ended.sent
+    scores = None
+    if task.scored and isinstance(outcome, Reading) and ended.last is not None:
+        scored = ended.asked.request if whole else request
+        scores = yield from scores_of(task, scored, started, ended.last.text)
+        outcome, usage, sent = scores.error or outcome, usage + scores.usage, sent + scores.sent
+    found = result(
+        outcome,
+        ended.last,
+        usage=usage,
+        attempts=sent,
+        latency_s=time.monotonic() - started,
+        asked=task.constraint,
+        enforced=ended.asked.request.constraint if whole else task.constraint,
+        model=model_name(task.engine),
+    )
+    return replace(found, distributions=scores.distributions(task)) if scores else found
+
+
+def _ended(task: Task[T], request: Request, started: float) -> Generator[Send, Reply, _Ended[T]]:
     """Decide what to send to one engine; failures and repairs are counted apart.
 
     An answer that was cut is no repair: it is asked once more under limits that are fitted to its
     budget, or with more tokens.
     """
-    started = time.monotonic()
-    request = Request(prompt=prompt, constraint=task.constraint, sampling=task.sampling)
     asked: Asked[T] = Asked(request=request, because=task.after)
     sent = failures = 0
     after_s = 0.0
@@ -70,39 +104,20 @@ def _attempts(task: Task[T], prompt: Rendered) -> Generator[Send, Reply, Result[
                 continue
             outcome = waits
         else:
-            after_s = 0.0
-            used = task.used(reply.usage)
+            after_s, used = 0.0, task.used(reply.usage)
             usage += used
             spending.add(used)
             last, outcome = asked.read(task, reply)
-            further = again(task, prompt, asked, last, outcome)
+            further = again(task, request.prompt, asked, last, outcome)
             spent = spending.spent()
             if isinstance(further, Asked) and not spent:
                 asked = further
                 continue
-            if isinstance(further, Asked):
-                outcome = _stopped(further.because, spent) if further.because else outcome
-            else:
+            if not isinstance(further, Asked):
                 outcome = further
-        scores = None
-        if task.scored and isinstance(outcome, Reading) and last is not None:
-            # Parts were asked for otherwise than the whole is.
-            whole = asked.request if asked.parts is None else request
-            scores = yield from scores_of(task, whole, started, last.text)
-            outcome = scores.error or outcome
-            sent += scores.sent
-            usage += scores.usage
-        found = result(
-            outcome,
-            last,
-            usage=usage,
-            attempts=sent,
-            latency_s=time.monotonic() - started,
-            asked=task.constraint,
-            enforced=asked.request.constraint if asked.parts is None else task.constraint,
-            model=model_name(task.engine),
-        )
-        return replace(found, distributions=scores.distributions(task)) if scores else found
+            elif further.because is not None:
+                outcome = _stopped(further.because, spent)
+        return _Ended(outcome=outcome, asked=asked, last=last, usage=usage, sent=sent)
 
 
 def _waits(

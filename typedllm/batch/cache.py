@@ -1,4 +1,7 @@
-"""A cache of answers across runs: the table of a journal, with a limit to its size."""
+"""A cache of answers across runs: the table of a journal, with a limit to its size.
+
+No answer is lost by it: once it is open, what cannot be read from it or written to it is logged.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typedllm.batch.keys import Key
 from typedllm.batch.saved import Saved
 from typedllm.batch.store import Store
 from typedllm.batch.writer import Write
+from typedllm.errors import JournalError
+from typedllm.observers.observed import LOGGER
 
 __all__ = ["Cache"]
 
@@ -46,15 +51,32 @@ class Cache(Store):
         """
         check_number("max_bytes", max_bytes, least=1, whole=True)
         self._max_bytes = max_bytes
+        self._told = False
         super().__init__(path, synchronous="NORMAL")
 
     def find(self, key: Key, *, retry_failed: bool = False) -> Saved | None:
         """Look up an answer, which is then the last to go; as `Store.find`."""
-        found = super().find(key, retry_failed=retry_failed)
-        if found is not None:
-            values = (time.time(), key.request, key.engine, key.occurrence)
-            self._writer.put(Write(statement=_USE, values=values))
+        found = None
+        try:
+            found = super().find(key, retry_failed=retry_failed)
+            if found is not None:
+                values = (time.time(), key.request, key.engine, key.occurrence)
+                self._writer.put(Write(statement=_USE, values=values))
+        except JournalError as error:
+            self._tell(error)
         return found
+
+    async def save(self, key: Key, row_id: str, kept: Saved) -> None:
+        """Keep an answer, where that can be done; as `Store.save`."""
+        try:
+            await super().save(key, row_id, kept)
+        except JournalError as error:
+            self._tell(error)
+
+    def _tell(self, error: JournalError) -> None:
+        if not self._told:
+            self._told = True
+            LOGGER.warning("the cache is left out; that is not logged again: %s", error)
 
     def _committed(self, connection: sqlite3.Connection) -> None:
         while connection.execute(_SIZE).fetchone()[0] > self._max_bytes:

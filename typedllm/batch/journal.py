@@ -14,7 +14,7 @@ __all__ = ["Journal"]
 
 _FIND_ELSEWHERE: Final = f"""
     SELECT {COLUMNS} FROM rows WHERE request = ? AND occurrence = ? AND {FINISHED}
-    ORDER BY saved_at DESC, rowid DESC LIMIT 1
+    ORDER BY status = 'valid' DESC, saved_at DESC, rowid DESC LIMIT 1
 """
 
 
@@ -43,7 +43,9 @@ class Journal(Store):
     def find_elsewhere(
         self, request: str, occurrence: int = 0, *, retry_failed: bool = False
     ) -> Saved | None:
-        """Look up what came of a request last, of whatever engine it was asked.
+        """Look up what came of a request, of whatever engine it was asked.
+
+        A value goes before an error, and of several the last one.
 
         Args:
             request: as in its `Key`.

@@ -60,16 +60,19 @@ _MENDS: Final = {
 }
 
 
-def failure(path: Path, error: sqlite3.Error) -> JournalError:
-    """Say what SQLite could not do with a journal, and the mend.
+def failure(path: Path, error: Exception) -> JournalError:
+    """Say what could not be done with a journal, and the mend.
 
     Args:
         path: the journal's.
-        error: what SQLite raised.
+        error: what SQLite raised, or what keeping one row did.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary one
-    mend = _MENDS.get(code, "it cannot be used")
-    made = JournalError(f"journal {path}: {mend}{_SAFE} (SQLite: {error})")
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary one
+        mend, told = _MENDS.get(code, "it cannot be used"), f"SQLite: {error}"
+    else:
+        mend, told = "a row has what it cannot keep", repr(error)
+    made = JournalError(f"journal {path}: {mend}{_SAFE} ({told})")
     made.__cause__ = error
     return made
 
@@ -106,8 +109,8 @@ def lock(path: Path) -> sqlite3.Connection:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise failure(path, error) from error
         raise JournalError(
-            f"journal {path}: another run writes it: wait for its end, or name another file; its"
-            " status can be read, and its rows exported, meanwhile"
+            f"journal {path}: another run writes it: wait for its end, or close its iterator, or"
+            " name another file; its status can be read, and its rows exported, meanwhile"
         ) from None
     return connection
 

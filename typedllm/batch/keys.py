@@ -7,6 +7,7 @@ no two requests are written alike.
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
@@ -18,7 +19,7 @@ from typedllm.errors import UsageError
 from typedllm.prompts.templates import Rendered
 from typedllm.records import Sampling, Segment
 
-__all__ = ["Key", "Keys", "engine_key"]
+__all__ = ["Counted", "Key", "Keys", "engine_key", "is_repeatable"]
 
 _VERSION: Final = 1  # of how a request is written here; another one makes all keys new
 
@@ -41,11 +42,7 @@ class Key:
 
 
 class Keys:
-    """Hands out the keys of the rows of one call, in the order of the rows.
-
-    Attributes:
-        repeatable: whether all answers to a request are the same.
-    """
+    """Makes the keys of the requests of one call."""
 
     def __init__(self, task: Task[Any], *, classifies: bool = False) -> None:
         """Hash what the rows have in common.
@@ -59,37 +56,37 @@ class Keys:
         """
         self._engine = engine_key(task.engine)
         self._common = blake2b(_written(_parts_of(task, classifies)), digest_size=16)
-        self.repeatable = classifies or _is_repeatable(task)
-        # By 8 bytes of the hash: two requests that shared them would be counted as one, no more.
-        self._seen: Counter[int] = Counter()
 
-    def of(self, prompt: Rendered, occurrence: int = 0) -> Key:
-        """The key of a request.
+    def of(self, prompt: Rendered) -> Key:
+        """The key of a request, or of the first of several samples of it.
 
         Args:
             prompt: the messages, or the raw segments.
-            occurrence: which of several samples of it.
         """
         common = self._common.copy()
         common.update(_said(prompt))
-        return Key(request=common.hexdigest(), engine=self._engine, occurrence=occurrence)
+        return Key(request=common.hexdigest(), engine=self._engine)
 
-    def next(self, prompt: Rendered) -> Key:
-        """The key of the next row.
 
-        Where answers are sampled, equal requests are samples, and each gets an occurrence of its
-        own; where they are repeatable, equal requests are one. It is for one thread at a time.
+class Counted:
+    """Counts equal requests, for any number of threads."""
+
+    def __init__(self) -> None:
+        # By 8 bytes of the hash: two requests that shared them would be counted as one, no more.
+        self._counts: Counter[int] = Counter()
+        self._turn = threading.Lock()
+
+    def earlier(self, key: Key) -> int:
+        """Count a request, and return how many equal ones were before it.
 
         Args:
-            prompt: the messages, or the raw segments.
+            key: of the request.
         """
-        key = self.of(prompt)
-        if self.repeatable:
-            return key
-        seen = int(key.request[:16], 16)
-        occurrence = self._seen[seen]
-        self._seen[seen] = occurrence + 1
-        return Key(request=key.request, engine=key.engine, occurrence=occurrence)
+        at = int(key.request[:16], 16)
+        with self._turn:
+            count = self._counts[at]
+            self._counts[at] = count + 1
+        return count
 
 
 def engine_key(engine: Engine) -> str:
@@ -110,7 +107,15 @@ def engine_key(engine: Engine) -> str:
     return blake2b(_written(parts), digest_size=16).hexdigest()
 
 
-def _is_repeatable(task: Task[Any]) -> bool:
+def is_repeatable(task: Task[Any], *, classifies: bool) -> bool:
+    """Say whether all answers to a request are the same.
+
+    Args:
+        task: what is asked.
+        classifies: whether labels are scored in place of an answer.
+    """
+    if classifies:
+        return True
     sampling = task.sampling
     if sampling.temperature is None and sampling.seed is None:
         return task.engine.traits.ending == "landing"  # a local engine, which then is greedy

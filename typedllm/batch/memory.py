@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from typedllm.attempts import Task
 from typedllm.batch.cache import Cache
 from typedllm.batch.journal import Journal
-from typedllm.batch.keys import Key, Keys
+from typedllm.batch.keys import Counted, Key, Keys
 from typedllm.batch.saved import Saved, restored, saved
+from typedllm.engines.base import model_name
 from typedllm.prompts.templates import Rendered
-from typedllm.records import Result, Usage
+from typedllm.records import Origin, Result, Usage
 
-__all__ = ["Memory", "Recorded", "Seen"]
+__all__ = ["Memory", "Recorded"]
 
 T = TypeVar("T")
-
-Seen: TypeAlias = Counter[str]
-"""How often each request was asked, by its hash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,19 +36,21 @@ class Recorded:
     retry_failed: bool = False
     any_engine: bool = False
 
-    def find(self, key: Key) -> Saved | None:
+    def find(self, key: Key, *, again: bool) -> Saved | None:
         """Look up what came of a request.
 
         Args:
             key: of the request.
+            again: whether this run had an equal request before, which is not asked once more.
 
         Raises:
             JournalError: when the file cannot be read.
         """
-        found = self.journal.find(key, retry_failed=self.retry_failed)
+        retry_failed = self.retry_failed and not again
+        found = self.journal.find(key, retry_failed=retry_failed)
         if found is None and self.any_engine:
             return self.journal.find_elsewhere(
-                key.request, key.occurrence, retry_failed=self.retry_failed
+                key.request, key.occurrence, retry_failed=retry_failed
             )
         return found
 
@@ -60,20 +59,25 @@ class Recorded:
 class Memory(Generic[T]):
     """Knows the requests of a call, so that none is asked twice without need.
 
+    Of equal requests whose answers are the same, one is asked at a time. Where there is a journal
+    or a cache, what came of it is there for all later ones; else it is forgotten when it is there.
+
     Attributes:
         task: what is asked.
         keys: tell requests from each other.
+        repeatable: whether all answers to a request are the same; else equal requests are samples.
         recorded: the journal of a batch, if it has one.
         cache: answers of earlier calls, if they are kept.
-        cached: how often each request was asked with this cache, for those that are sampled.
+        cached: counts the requests that were asked with this cache, for those that are sampled.
     """
 
     task: Task[T]
     keys: Keys
+    repeatable: bool
     recorded: Recorded | None = None
     cache: Cache | None = None
-    cached: Seen = field(default_factory=Counter[str])
-    _seen: Seen = field(default_factory=Counter[str])
+    cached: Counted = field(default_factory=Counted)
+    _seen: Counted = field(default_factory=Counted)
     _under_way: dict[Key, asyncio.Future[Result[T] | None]] = field(
         default_factory=dict[Key, "asyncio.Future[Result[Any] | None]"]
     )
@@ -83,58 +87,72 @@ class Memory(Generic[T]):
     ) -> Result[T]:
         """Find the result of a request, or ask, and keep it before it is returned.
 
+        What an equal request of the same call has brought is `shared`, and costs nothing more.
+
         Args:
             prompt: what is asked, in words; of a batch in the order of its rows.
             row_id: the caller's id of the row.
             ask: asks.
 
         Raises:
-            JournalError: when the journal or the cache cannot be read or written.
+            JournalError: when the journal cannot be read or written.
         """
         request = self.keys.of(prompt)
-        key, cache_key = self._numbered(request, self._seen), request
-        if self.cache is not None:
-            cache_key = self._numbered(request, self.cached)
-        if found := self._there(key):
-            return found
-        if (waiting := self._under_way.get(key)) and (shared := await asyncio.shield(waiting)):
-            return replace(shared, origin="shared", usage=Usage(), attempts=0, latency_s=0.0)
+        keeps = self.recorded is not None or self.cache is not None
+        earlier = self._seen.earlier(request) if keeps or not self.repeatable else 0
+        key = request if self.repeatable else replace(request, occurrence=earlier)
+        again = self.repeatable and earlier > 0
+        while waiting := self._under_way.get(key):  # whoever waits asks where it was given up
+            if shared := self._copied(await asyncio.shield(waiting)):
+                return shared
         future = self._under_way[key] = asyncio.get_running_loop().create_future()
         result: Result[T] | None = None
         try:
-            result = await self._asked(key, cache_key, row_id, ask)
-            return result
-        finally:  # whoever waits asks himself where this was given up
-            if self._under_way.get(key) is future:
-                del self._under_way[key]
-            if not future.done():
-                future.set_result(result)
+            result = await self._through_journal(key, row_id, again, ask)
+            return _shared(result) if again and result.origin != "asked" else result
+        finally:
+            del self._under_way[key]
+            future.set_result(result)
 
-    def _numbered(self, key: Key, seen: Seen) -> Key:
-        """The key of one more request; where answers are sampled, equal requests are samples."""
-        if self.keys.repeatable:
-            return key
-        occurrence = seen[key.request]
-        seen[key.request] = occurrence + 1
-        return replace(key, occurrence=occurrence)
+    def _copied(self, result: Result[T] | None) -> Result[T] | None:
+        """A result for another row, whose value is not the same object."""
+        if result is not None and result.error is None:
+            result = restored(saved(result, self.task), self.task)
+        return None if result is None else _shared(result)
 
-    def _there(self, key: Key) -> Result[T] | None:
-        if self.recorded is None or (kept := self.recorded.find(key)) is None:
-            return None
-        found = restored(kept, self.task)
-        return None if found is None else replace(found, origin="journal")
-
-    async def _asked(
-        self, key: Key, cache_key: Key, row_id: str, ask: Callable[[], Awaitable[Result[T]]]
+    async def _through_journal(
+        self, key: Key, row_id: str, again: bool, ask: Callable[[], Awaitable[Result[T]]]
     ) -> Result[T]:
-        kept = None if self.cache is None else self.cache.find(cache_key)
-        result = None if kept is None else restored(kept, self.task)
-        if result is not None:
-            result = replace(result, origin="cache")
-        else:
-            result = await ask()
-            if self.cache is not None and result.ok:
-                await self.cache.save(cache_key, row_id, saved(result, self.task))
-        if self.recorded is not None:
-            await self.recorded.journal.save(key, row_id, saved(result, self.task))
+        if self.recorded is None:
+            return await self._through_cache(key, row_id, ask)
+        kept = self.recorded.find(key, again=again)
+        if found := self._restored(kept, "journal"):
+            return found
+        result = await self._through_cache(key, row_id, ask)
+        journal = self.recorded.journal
+        # What can no longer be read would be asked for by every run, were it not replaced.
+        save = journal.save if kept is None else journal.replace
+        await save(key, row_id, saved(result, self.task))
         return result
+
+    async def _through_cache(
+        self, key: Key, row_id: str, ask: Callable[[], Awaitable[Result[T]]]
+    ) -> Result[T]:
+        if self.cache is None:
+            return await ask()
+        if not self.repeatable:  # then it is one of the samples of all calls, and not of this one's
+            key = replace(key, occurrence=self.cached.earlier(key))
+        if found := self._restored(self.cache.find(key), "cache"):
+            return found
+        result = await ask()
+        if result.ok and result.model == model_name(self.task.engine):  # and not of a fallback
+            await self.cache.save(key, row_id, saved(result, self.task))
+        return result
+
+    def _restored(self, kept: Saved | None, origin: Origin) -> Result[T] | None:
+        found = None if kept is None else restored(kept, self.task)
+        return None if found is None else replace(found, origin=origin)
+
+
+def _shared(result: Result[T]) -> Result[T]:
+    return replace(result, origin="shared", usage=Usage(), attempts=0, latency_s=0.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from typedllm._require import require
 from typedllm.batch.summary import summary_of
@@ -14,7 +14,7 @@ from typedllm.batch.tables import ParquetWriter, arrow_table
 from typedllm.batch.tally import Summary, summarized
 from typedllm.errors import TypedLLMError
 from typedllm.records import Result, Usage
-from typedllm.spec.spec import Spec
+from typedllm.spec.spec import Spec, spec_of
 
 __all__ = ["Results"]
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Results(Sequence[Result[T]]):
     """The results of a batch: one for each input, in its position."""
 
-    __slots__ = ("_rows", "_spec", "_system", "_wall_s")
+    __slots__ = ("_output_types", "_rows", "_system", "_wall_s")
 
     def __init__(
         self,
@@ -43,7 +43,8 @@ class Results(Sequence[Result[T]]):
             spec: of the values, for the columns of tables.
         """
         self._system = system
-        self._spec = spec
+        # What the spec is made of again: unlike that it can be pickled. At most one, which may be None.
+        self._output_types = () if spec is None else (spec.source,)
         self._rows = tuple(rows)
         self._wall_s = wall_s
 
@@ -101,7 +102,7 @@ class Results(Sequence[Result[T]]):
             MissingDependency: when pyarrow is not installed.
             UsageError: when the file cannot be written.
         """
-        with ParquetWriter(path, self._spec) as writer:
+        with ParquetWriter(path, self._spec()) as writer:
             for row in self._rows:
                 writer.add(row)
 
@@ -115,7 +116,11 @@ class Results(Sequence[Result[T]]):
             MissingDependency: when pandas or pyarrow is not installed.
         """
         pandas = require("pandas", "tables")
-        return arrow_table(self._rows, self._spec).to_pandas(types_mapper=pandas.ArrowDtype)
+        return arrow_table(self._rows, self._spec()).to_pandas(types_mapper=pandas.ArrowDtype)
+
+    def _spec(self) -> Spec[Any] | None:
+        specs = (spec_of(cast(Any, each)) for each in self._output_types)
+        return next(specs, None)
 
     def __repr__(self) -> str:
         usage = self.usage

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from typedllm._checks import check_kind
+from typedllm._checks import check_kind, check_text
 from typedllm.errors import UsageError
 from typedllm.prompts.prompt import Prompt
 
@@ -52,7 +52,7 @@ def rows_of(
 
     Raises:
         UsageError: at once when the inputs are a single text or conversation turn; while going
-            through them when there are not as many ids or metadata.
+            through them when there are not as many ids or metadata, or one of them is none.
     """
     given = cast(object, inputs)
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
@@ -80,8 +80,12 @@ def _rows_of(
             if value is _END:
                 raise UsageError(f"{name}: only {position} of them for more inputs than that")
         own = prompt.metadata if isinstance(prompt, Prompt) else _NONE
-        attached = cast(Mapping[str, Any], extra.get("metadata", own))
-        row_id = str(extra.get("ids", position))
+        attached, row_id = extra.get("metadata", own), str(extra.get("ids", position))
+        check_text(f"ids[{position}]", row_id)
+        if not isinstance(attached, Mapping):
+            kind = type(attached).__name__
+            raise UsageError(f"metadata[{position}]: expected a mapping, got one {kind}")
+        attached = cast(Mapping[str, Any], attached)
         yield Row(position=position, prompt=prompt, id=row_id, metadata=attached)
     for name, values in given.items():
         if next(values, _END) is not _END:
@@ -113,7 +117,7 @@ async def _pulled(rows: Iterable[Row]) -> AsyncGenerator[Row, None]:
         while (future := wanted.get()) is not None:
             try:
                 outcome: Row | BaseException | None = next(source, None)
-            except Exception as error:
+            except BaseException as error:  # as of a caller that gives up: it has no other way out
                 outcome = error
             loop.call_soon_threadsafe(_settle, future, outcome)
 

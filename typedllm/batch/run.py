@@ -15,7 +15,7 @@ from typedllm.batch.rows import Row, taken
 from typedllm.errors import NotAsked, UsageError
 from typedllm.records import Result
 
-__all__ = ["Running", "Work", "collect", "complete"]
+__all__ = ["Running", "Work", "collect", "complete", "not_asked"]
 
 T = TypeVar("T")
 
@@ -64,9 +64,6 @@ async def collect(
     async with aclosing(_completed(rows, work, running)) as completed:
         async for row, result in completed:
             results[row.position] = result
-    for row in rows if None in results else ():  # the budget was spent before they were begun
-        if results[row.position] is None:
-            results[row.position] = _of(row, Result(error=_not_asked(running)))
     return cast(list[Result[T]], results), time.monotonic() - started
 
 
@@ -76,7 +73,8 @@ async def complete(
     """Yield the result of each row as soon as it is there.
 
     The arguments are those of `collect`. Rows that are no list are taken one at a time, no further
-    ahead than are under way and as many results not yet fetched.
+    ahead than are under way and as many results not yet fetched; none is taken any more when the
+    budget is spent, since they may be endless, while those of a list are `NotAsked`.
     """
     async with aclosing(_completed(rows, work, running)) as completed:
         async for _, result in completed:
@@ -119,6 +117,10 @@ async def _completed(
         count = width + min(width, _PAUSED)
         tasks = [asyncio.create_task(worker()) for _ in range(count)]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        if total is not None and not stops.is_set():  # what is left when the budget is spent
+            async for row in source:
+                left = not_asked(running.budget, running.resumes)
+                await results.put((row, _of(row, Result(error=left))))
         await results.put(None)
         for outcome in outcomes:
             if outcome is not None:
@@ -167,8 +169,14 @@ class _Slot:
         await self.__aenter__()
 
 
-def _not_asked(running: Running) -> NotAsked:
-    return NotAsked(f"not asked, since {running.budget} is spent{running.resumes}")
+def not_asked(budget: Budget | None, resumes: str = "") -> NotAsked:
+    """The error of a row that was not begun.
+
+    Args:
+        budget: what was spent.
+        resumes: how the batch is gone on with, in words.
+    """
+    return NotAsked(f"not asked, since {budget} is spent{resumes}")
 
 
 async def _result(row: Row, work: Work[T]) -> Result[T]:

@@ -44,6 +44,7 @@ _ATTRIBUTES: Final[Mapping[type[TypedLLMError], tuple[str, ...]]] = {
     EngineError: ("retryable", "retry_after_s", "status", "request_id"),
     OutputError: ("raw", "partial", "issues"),
     Truncated: ("path",),
+    Invalid: ("coercions",),
 }
 _AS_IT_IS: Final = ("raw", "attempts", "finish_reason", "latency_s", "reasoning", "model")
 

@@ -28,7 +28,7 @@ FINISHED: Final = "status IN ('valid', 'invalid')"
 _FIND: Final = f"""
     SELECT {COLUMNS} FROM rows WHERE request = ? AND engine = ? AND occurrence = ? AND {FINISHED}
 """
-_SAVE: Final = f"""
+_REPLACE: Final = f"""
     INSERT INTO rows (request, engine, occurrence, row_id, saved_at, used_at, {COLUMNS})
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (request, engine, occurrence) DO UPDATE SET
@@ -36,8 +36,9 @@ _SAVE: Final = f"""
             excluded.row_id, excluded.saved_at, excluded.used_at,
             {", ".join(f"excluded.{column}" for column in COLUMNS.split(", "))}
         )
-    WHERE rows.status != 'valid' OR excluded.status = 'valid'
-"""  # no later failure takes the place of a value
+"""
+_SAVE: Final = f"{_REPLACE} WHERE rows.status != 'valid' OR excluded.status = 'valid'"
+_MOST_TOKENS: Final = 1 << 40
 
 
 class Store:
@@ -86,16 +87,23 @@ class Store:
             JournalError: when it cannot be written, naming the mend.
             UsageError: when the id is no text.
         """
+        await self._written(_SAVE, key, row_id, kept)
+
+    async def replace(self, key: Key, row_id: str, kept: Saved) -> None:
+        """As `save`, in the place of whatever is there, as of a value that is none any more."""
+        await self._written(_REPLACE, key, row_id, kept)
+
+    async def _written(self, statement: str, key: Key, row_id: str, kept: Saved) -> None:
         check_text("id", row_id)
         self._check_process()
         waiter = asyncio.get_running_loop().create_future()
         now, usage = time.time(), kept.usage
         values = (
             *(key.request, key.engine, key.occurrence, row_id, now, now, kept.status, kept.error),
-            *(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cost),
-            _text_or_bytes(kept.rest),
+            *map(_count, (usage.input_tokens, usage.output_tokens, usage.cached_tokens)),
+            *(usage.cost, _text_or_bytes(kept.rest)),
         )
-        self._writer.put(Write(statement=_SAVE, values=values, waiter=waiter))
+        self._writer.put(Write(statement=statement, values=values, waiter=waiter))
         await waiter
 
     def close(self) -> None:
@@ -154,6 +162,11 @@ def text_of(rest: str | bytes) -> str:
         rest: as the database has it.
     """
     return rest if isinstance(rest, str) else rest.decode("utf-8", "surrogatepass")
+
+
+def _count(tokens: int) -> int:
+    """Tokens as SQLite counts and sums them, whatever a service tells."""
+    return min(max(tokens, 0), _MOST_TOKENS)
 
 
 def _text_or_bytes(text: str) -> str | bytes:

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from typedllm._require import require
+from typedllm._terminal import readable
 from typedllm.batch.columns import (
     UNFIT,
     Column,
@@ -85,22 +86,22 @@ class Rows:
         """
         usage, error = result.usage, result.error
         row = {
-            "id": None if result.id is None else _readable(result.id),
+            "id": None if result.id is None else readable(result.id),
             "attempts": result.attempts,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "cost": usage.cost,
             "latency_s": result.latency_s,
             "finish_reason": result.finish_reason,
-            "clipped": [_readable(path) for path in result.clipped],
-            "model": None if result.model is None else _readable(result.model),
+            "clipped": [readable(path) for path in result.clipped],
+            "model": None if result.model is None else readable(result.model),
             "metadata": json_text(dict(result.metadata)) if result.metadata else None,
         }
         if error is None:
             self._fill(row, result.value)
         else:
             row["error_kind"] = type(error).__name__
-            row["error"] = _readable(str(error))
+            row["error"] = readable(str(error))
         return row
 
     def _fill(self, row: dict[str, Any], value: object) -> None:
@@ -299,8 +300,3 @@ def _plain(spec: Spec[Any] | None) -> Callable[[Any], Any]:
     return lambda value: adapter.dump_python(
         value, mode="json", by_alias=True, round_trip=True, warnings=False
     )
-
-
-def _readable(text: str) -> str:
-    """Text with the codes of lone surrogates, which no file of UTF-8 holds, in their place."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

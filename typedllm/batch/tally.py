@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from typedllm.errors import NotAsked
 from typedllm.records import Result, Usage
 
 __all__ = ["Rates", "Snapshot", "Summary", "Tally", "ended", "summarized"]
@@ -69,7 +70,7 @@ class Snapshot:
     @property
     def overall(self) -> Rates:
         """The rates since the batch began."""
-        asked = self.done - sum(self.there.values())
+        asked = _asked(self.done, self.there, self.failures)
         usage = self.usage
         return _rates(asked, usage.input_tokens, usage.output_tokens, self.seconds)
 
@@ -137,7 +138,7 @@ class Summary:
     @property
     def asked(self) -> int:
         """Rows that were asked."""
-        return self.rows - sum(self.there.values())
+        return _asked(self.rows, self.there, self.failures)
 
     @property
     def rows_per_s(self) -> float:
@@ -186,6 +187,8 @@ class _Counts:
             self.failures = _more(self.failures, type(result.error).__name__)
         if result.origin != "asked":
             self.there = _more(self.there, result.origin)
+            return
+        if isinstance(result.error, NotAsked):
             return
         usage = result.usage
         self.asked += 1
@@ -316,6 +319,10 @@ def summarized(results: Iterable[Result[Any]], *, wall_s: float) -> Summary:
 def _percentile(ordered: list[float], percent: int) -> float | None:
     """By nearest rank: the least of the numbers that so many per cent of them do not exceed."""
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1] if ordered else None
+
+
+def _asked(rows: int, there: Mapping[str, int], failures: Mapping[str, int]) -> int:
+    return rows - sum(there.values()) - failures.get(NotAsked.__name__, 0)
 
 
 def _more(counts: Mapping[str, int], name: str) -> Mapping[str, int]:

@@ -38,7 +38,11 @@ class Write:
 
 
 class Writer:
-    """Commits what it is given, in order; a failure is told to all of its group."""
+    """Commits what it is given, in order.
+
+    What the file refuses is told to all that were to be committed together; what one of them is to
+    blame for, such as a value that SQLite does not take, to that one.
+    """
 
     def __init__(
         self,
@@ -96,10 +100,18 @@ class Writer:
                         break
                     item = self._waiting.get_nowait()
             going_on = item is not None
-            self._settle(group, self._commit(group))
+            self._write(group)
         self._connection.close()
 
-    def _commit(self, group: Sequence[Write]) -> sqlite3.Error | None:
+    def _write(self, group: Sequence[Write]) -> None:
+        error = self._commit(group)
+        if error is None or isinstance(error, sqlite3.Error):
+            self._settle(group, error)
+            return
+        for write in group:
+            self._settle([write], self._commit([write]))
+
+    def _commit(self, group: Sequence[Write]) -> Exception | None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -107,13 +119,13 @@ class Writer:
                 connection.execute(write.statement, write.values)
             connection.execute("COMMIT")
             self._committed(connection)
-        except sqlite3.Error as error:
+        except Exception as error:  # whoever waits is told of any, and the thread goes on
             with suppress(sqlite3.Error):
                 connection.rollback()
             return error
         return None
 
-    def _settle(self, group: Sequence[Write], error: sqlite3.Error | None) -> None:
+    def _settle(self, group: Sequence[Write], error: Exception | None) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[Waiter]] = {}
         for write in group:
             if write.waiter is not None:
@@ -122,7 +134,7 @@ class Writer:
             with suppress(RuntimeError):  # the loop is closed, and nobody waits
                 loop.call_soon_threadsafe(self._tell, waiters, error)
 
-    def _tell(self, waiters: Sequence[Waiter], error: sqlite3.Error | None) -> None:
+    def _tell(self, waiters: Sequence[Waiter], error: Exception | None) -> None:
         for waiter in waiters:
             if waiter.done():  # given up
                 continue

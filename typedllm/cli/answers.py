@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typedllm.client.options import AnyType
     from typedllm.records import Result
 
-__all__ = ["Answers", "cell", "readable", "short", "unlike"]
+__all__ = ["Answers", "cell", "short", "unlike"]
 
 _TAKEN: Final = "answer."  # goes before a name of ours that the input has too
 
@@ -71,11 +71,6 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def readable(text: str) -> str:
-    """Text with the codes of lone surrogates, which no file of UTF-8 holds, in their place."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def short(probability: float) -> float:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from typedllm._checks import nearest
-from typedllm.cli.answers import cell, readable
+from typedllm._terminal import readable
+from typedllm.cli.answers import cell
 from typedllm.cli.tables import ENDINGS, Row, Table, open_table
 from typedllm.errors import UsageError
 

@@ -8,7 +8,7 @@ from itertools import tee
 from typing import TYPE_CHECKING, Any, Final
 
 from typedllm.cli.tables import Row
-from typedllm.errors import NotAsked, UsageError
+from typedllm.errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,6 +34,7 @@ def in_order(
         options: further keywords of `LLM.iter_batch`; when its budget is spent, each of the rows
             that are left has an error that says so.
     """
+    from typedllm.batch.run import not_asked
     from typedllm.records import Result
 
     ahead = max(_AHEAD, 2 * llm.asking(output_type, options).width)
@@ -60,6 +61,5 @@ def in_order(
             position += 1
             yield ready.metadata["row"], ready
     for _, row in source:
-        left = NotAsked(f"not asked, since {options.get('budget')} is spent")
-        error = left if row.problem is None else UsageError(row.problem)
+        error = not_asked(options.get("budget")) if row.problem is None else UsageError(row.problem)
         yield row, Result(error=error)

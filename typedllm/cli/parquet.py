@@ -13,9 +13,10 @@ from typing import IO, Any, Final
 from pydantic_core import to_jsonable_python
 
 from typedllm._require import require
+from typedllm._terminal import readable
 from typedllm.batch.columns import pyarrow
 from typedllm.batch.tables import Rows
-from typedllm.cli.answers import cell, readable, short, unlike
+from typedllm.cli.answers import cell, short, unlike
 from typedllm.cli.inputs import Source
 from typedllm.cli.tables import Row
 from typedllm.client.options import AnyType

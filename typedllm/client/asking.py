@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, TypeAlias, cast
 from typedllm._checks import check_kind
 from typedllm.attempts import Listen, Policy, Send, Task, attempts, classified, drive
 from typedllm.batch.cache import Cache
-from typedllm.batch.keys import Keys
-from typedllm.batch.memory import Memory, Recorded, Seen
+from typedllm.batch.keys import Counted, Keys, is_repeatable
+from typedllm.batch.memory import Memory, Recorded
 from typedllm.batch.rows import Row
 from typedllm.client.checks import check_options
 from typedllm.client.options import AnyType, Options
@@ -41,7 +40,7 @@ class Asking:
         flow: `attempts`, or `classified` where labels are scored in place of an answer.
         prepare: makes the prompt of what is given for a row; None where that is one.
         cache: answers of earlier calls, if they are kept.
-        cached: how often each request was asked with the cache.
+        cached: counts the requests that were asked with the cache.
         memory: knows answers that are there already; None where every request is asked.
     """
 
@@ -50,13 +49,18 @@ class Asking:
     flow: Flow = attempts
     prepare: Callable[[Any], object] | None = None
     cache: Cache | None = None
-    cached: Seen = field(default_factory=Counter[str])
+    cached: Counted = field(default_factory=Counted)
     memory: Memory[Any] | None = None
 
     @property
     def width(self) -> int:
         """How many requests the engine likes in flight."""
         return self.task.engine.capacity
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether all answers to a request are the same."""
+        return is_repeatable(self.task, classifies=self.flow is classified)
 
     def prompt(self, asked: object) -> Rendered:
         """The messages or the raw text of what is asked.
@@ -84,6 +88,7 @@ class Asking:
         memory: Memory[Any] = Memory(
             task=self.task,
             keys=Keys(self.task, classifies=self.flow is classified),
+            repeatable=self.repeatable,
             recorded=recorded,
             cache=self.cache,
             cached=self.cached,
@@ -126,7 +131,7 @@ class Standing:
     timeout_s: float | None
     prices: Prices
     cache: Cache | None = None
-    cached: Seen = field(default_factory=Counter[str])
+    cached: Counted = field(default_factory=Counted)
 
     def asking(self, output_type: object, options: Options, flow: Flow = attempts) -> Asking:
         """Join it with the output type and the keywords of a call.

@@ -72,7 +72,7 @@ def _opened(asking: Asking, options: BatchOptions) -> Generator[tuple[Asking, Ru
     running = Running(
         width=asking.width, progress=options.get("progress", False), budget=options.get("budget")
     )
-    path, sampling = options.get("journal"), asking.task.sampling
+    path = options.get("journal")
     if path is not None:
         with Journal(path) as journal:
             recorded = Recorded(
@@ -82,8 +82,8 @@ def _opened(asking: Asking, options: BatchOptions) -> Generator[tuple[Asking, Ru
             )
             told = f"; what came of them is in {path}: to go on, run the same again"
             yield asking.remembering(recorded), running.resuming(told)
-    elif sampling.temperature == 0 or sampling.seed is not None:
-        yield asking.remembering(), running  # equal rows are asked once
+    elif asking.memory is None and asking.repeatable:
+        yield asking.remembering(), running  # equal rows that are under way at once are asked once
     else:
         yield asking, running
 
