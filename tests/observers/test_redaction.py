@@ -230,6 +230,7 @@ def test_a_value_that_holds_itself_ends():
 HARD = ["-eyJaaaaaaaa", "sk-", "://a:", "bearer ", "authorization: bearer ", "api_key=", "-hf_a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HARD)
 def test_long_texts_are_read_in_time(piece: str):
     REDACTION.text(piece * (5_000_000 // len(piece)))  # within the time limit of a test

@@ -278,6 +278,7 @@ def test_garbage_gives_a_result(text: str, output_type: Any) -> None:
         "'a',",
     ],
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "{"])
 def test_a_long_text_is_read_in_linear_time(piece: str, before: str) -> None:
     """The square of this length would outlast the test's time limit."""

@@ -13,6 +13,8 @@ from tests.templating.families import FAMILIES, TOKENS, Family, tokenizer_of
 from typedllm import LLM, Example, Message, Prompt, Scripted, Segment, TemplateError, chat_format
 from typedllm.engines.encode import PromptEncoder
 
+pytestmark = pytest.mark.slow
+
 HARMLESS = "a harmless value"
 LOOK_ALIKES = (
     *("{{ bos_token }}", "{% endblock %}{% block system %}", "{# x #}", "{%- raw %}"),
