@@ -112,7 +112,7 @@ def test_no_more_rows_are_in_flight_than_the_engine_likes():
         in_flight -= 1
         return {"n": 0}
 
-    LLM(Scripted(reply, capacity=5)).batch(["x"] * 40, SPEC)
+    LLM(Scripted(reply, capacity=5)).batch([str(number) for number in range(40)], SPEC)
     assert most == 5
 
 
@@ -240,6 +240,33 @@ def test_inputs_that_fail_raise_after_the_rows_that_were_taken():
     assert sorted(row.unwrap()["n"] for row in got) == [1, 2]
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+def test_inputs_that_give_up_end_the_batch_too(error: BaseException):
+    def inputs() -> Iterator[str]:
+        yield "1"
+        raise error
+
+    llm = echoing()
+    with pytest.raises(type(error)):
+        list(llm.iter_batch(inputs(), SPEC))
+    assert llm.call("2", SPEC) == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"ids": ["a", "\ud800"]}, r"ids\[1\]: a lone surrogate \(U\+D800\) at character 0"),
+        ({"metadata": [{}, None]}, r"metadata\[1\]: expected a mapping, got one NoneType"),
+        ({"metadata": [{}, "page 2"]}, r"metadata\[1\]: expected a mapping, got one str"),
+    ],
+)
+def test_an_id_that_is_no_text_and_metadata_that_are_none_are_named(beside: Any, told: str):
+    engine = Scripted(echo)
+    with pytest.raises(UsageError, match=told):
+        LLM(engine).batch(["1", "2"], SPEC, **beside)
+    assert engine.requests == []
+
+
 async def test_cancelling_abatch_cancels_its_rows():
     begun, cancelled = 0, 0
 
@@ -252,7 +279,8 @@ async def test_cancelling_abatch_cancels_its_rows():
             cancelled += 1
             raise
 
-    batch = asyncio.ensure_future(LLM(Scripted(reply, capacity=3)).abatch(["x"] * 9, SPEC))
+    inputs = [str(number) for number in range(9)]
+    batch = asyncio.ensure_future(LLM(Scripted(reply, capacity=3)).abatch(inputs, SPEC))
     while begun < 3:
         await asyncio.sleep(0.001)
     batch.cancel()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,12 @@ from typedllm import Usage, UsageError
 from typedllm.batch import journal_file
 from typedllm.batch.cache import Cache
 from typedllm.batch.journal import Journal
+from typedllm.batch.journal_file import open_to_write
 from typedllm.batch.journal_report import export, status
 from typedllm.batch.keys import Key
 from typedllm.batch.saved import Saved
 from typedllm.batch.store import Store
+from typedllm.batch.writer import Write, Writer
 from typedllm.errors import JournalError
 
 USAGE = Usage(input_tokens=3, output_tokens=2, cached_tokens=1, cost=0.5)
@@ -117,6 +120,58 @@ def test_the_newest_answer_of_any_engine_is_found(path: Path):
         assert journal.find_elsewhere(key(1).request) == kept("c")
 
 
+def test_a_value_of_any_engine_goes_before_a_later_error(path: Path):
+    with Journal(path) as journal:
+        save(journal, key(1, "e"), kept("a"))
+        save(journal, key(1, "f"), kept(error="Invalid"))
+        for retry_failed in (False, True):
+            found = journal.find_elsewhere(key(1).request, retry_failed=retry_failed)
+            assert found == kept("a")
+
+
+def test_what_is_replaced_is_gone_whatever_comes(path: Path):
+    with Journal(path) as journal:
+        save(journal, key(1), kept("a"))
+        asyncio.run(journal.replace(key(1), "1", kept(error="Invalid")))
+        assert journal.find(key(1)) == kept(error="Invalid")
+    assert status(path).invalid == 1
+
+
+@pytest.mark.parametrize("tokens", [1 << 62, 1 << 70, -1 << 70, 1e300])
+def test_a_count_that_no_service_can_mean_harms_nothing(path: Path, tokens: Any):
+    with Journal(path) as journal:
+        for number in range(20):
+            save(journal, key(number), kept(usage=Usage(input_tokens=tokens)))
+        assert journal.find(key(1)) is not None
+    assert status(path).valid == 20
+
+
+def test_who_waits_is_told_whatever_a_write_meets(path: Path):
+    statement = "INSERT INTO meta VALUES (?, ?)"
+
+    async def write(writer: Writer, *values: object) -> list[BaseException | None]:
+        waiters = [asyncio.get_running_loop().create_future() for _ in values]
+        for each, (name, waiter) in zip(values, enumerate(waiters), strict=True):
+            writer.put(Write(statement=statement, values=(str(name), each), waiter=waiter))
+        async with asyncio.timeout(5):
+            return await asyncio.gather(*waiters, return_exceptions=True)
+
+    connection = open_to_write(path, synchronous="FULL")
+    writer = Writer(connection, path, lambda _: None)
+    first, bad, last = asyncio.run(write(writer, "a", 1 << 70, "b"))
+    assert first is last is None
+    assert isinstance(bad, JournalError)
+    assert "run.db: a row has what it cannot keep; what was saved before is safe" in str(bad)
+    assert isinstance(asyncio.run(write(writer, "c"))[0], JournalError)  # whose name is there
+    writer.close()
+    other = sqlite3.connect(path)
+    assert [*other.execute("SELECT value FROM meta WHERE name < 'f' ORDER BY name")] == [
+        ("a",),
+        ("b",),
+    ]
+    other.close()
+
+
 def test_it_is_used_from_many_threads_and_loops(path: Path):
     with Journal(path) as journal:
 
@@ -190,7 +245,9 @@ def test_an_id_that_is_no_text_is_its_row_s_error(path: Path):
 def test_a_second_run_is_told_and_may_look_meanwhile(path: Path):
     with Journal(path) as journal:
         save(journal, key(1), kept())
-        with pytest.raises(JournalError, match=r"run\.db: another run writes it: wait"):
+        with pytest.raises(
+            JournalError, match=r"run\.db: another run .*: wait.*close its iterator"
+        ):
             Journal(path)
         code = f"from typedllm.batch.journal import Journal\nJournal({str(path)!r})"
         run = subprocess.run(

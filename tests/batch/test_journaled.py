@@ -6,18 +6,22 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import AfterValidator, ValidationInfo
 
 from typedllm import (
     LLM,
@@ -30,9 +34,12 @@ from typedllm import (
     UsageError,
 )
 from typedllm.attempts import Policy
+from typedllm.batch import journal_file
 from typedllm.batch.journal import Journal
+from typedllm.batch.keys import Keys
+from typedllm.batch.memory import Memory
 from typedllm.errors import JournalError
-from typedllm.records import Completion, Request, Traits, Usage
+from typedllm.records import Completion, Request, Result, Segment, Traits, Usage
 
 ASKED = Traits(name="asked", takes=frozenset(), ending="may be cut", logprobs=False)
 SPEC = {"n": "int"}
@@ -44,7 +51,7 @@ def asked(request: Request) -> str:
     return request.prompt[-1].text
 
 
-def counting(**given: Any) -> tuple[LLM, Counter[str]]:
+def counting(capacity: int = 8, **given: Any) -> tuple[LLM, Counter[str]]:
     """An LLM that echoes numbers, and how often each was asked."""
     sent: Counter[str] = Counter()
 
@@ -53,7 +60,7 @@ def counting(**given: Any) -> tuple[LLM, Counter[str]]:
         await asyncio.sleep(0)
         return {"n": int(asked(request))}
 
-    return LLM(Scripted(reply, traits=ASKED, capacity=8), **given), sent
+    return LLM(Scripted(reply, traits=ASKED, capacity=capacity), **given), sent
 
 
 def numbers(*found: int) -> list[str]:
@@ -108,16 +115,12 @@ def test_what_is_asked_otherwise_is_asked_again(tmp_path: Path, changed: dict[st
 def test_another_engine_is_asked_unless_its_answers_count_too(tmp_path: Path):
     journal = tmp_path / "run.db"
     counting()[0].batch(numbers(1, 2), SPEC, journal=journal)
-    other = Scripted(lambda request: {"n": -1}, traits=Traits(**{**_fields(ASKED), "name": "b"}))
+    other = Scripted(lambda request: {"n": -1}, traits=replace(ASKED, name="b"))
     taken = LLM(other).batch(numbers(1, 2, 3), SPEC, journal=journal, any_engine=True)
     assert taken.values() == [{"n": 1}, {"n": 2}, {"n": -1}]
     assert [result.origin for result in taken] == ["journal", "journal", "asked"]
     anew = LLM(other).batch(numbers(1, 2), SPEC, journal=journal)
     assert anew.values() == [{"n": -1}, {"n": -1}]
-
-
-def _fields(traits: Traits) -> dict[str, Any]:
-    return {name: getattr(traits, name) for name in traits.__slots__}
 
 
 def test_rows_whose_service_failed_are_asked_again_and_others_when_told_to(tmp_path: Path):
@@ -153,6 +156,94 @@ def test_equal_rows_are_asked_once_where_their_answers_are_the_same(tmp_path: Pa
     assert [result.id for result in results] == ["0", "1", "2", "3"]
 
 
+def test_equal_rows_of_a_journal_are_asked_once_whenever_they_come(tmp_path: Path):
+    for capacity in (1, 8):
+        llm, sent = counting(sampling=GREEDY, capacity=capacity)
+        journal = tmp_path / f"{capacity}.db"
+        first = llm.batch(numbers(7, 8, *[7] * 40), SPEC, journal=journal)
+        assert sent == Counter({"7": 1, "8": 1})
+        assert [result.origin for result in first] == ["asked", "asked", *["shared"] * 40]
+        again = llm.batch(numbers(7, 8, *[7] * 40), SPEC, journal=journal)
+        assert [result.origin for result in again] == ["journal", "journal", *["shared"] * 40]
+        spent = first[0].usage + first[1].usage
+        assert first.usage == again.usage == first.summary().usage == spent
+
+
+def test_equal_rows_that_are_asked_again_are_asked_once(tmp_path: Path):
+    sent: list[str] = []
+
+    def reply(request: Request) -> object:
+        sent.append(asked(request))
+        return {"n": "no number"}
+
+    llm = LLM(Scripted(reply, traits=ASKED, capacity=1), policy=ONCE, sampling=GREEDY)
+    for count, retry_failed in enumerate((False, True, True), 1):
+        results = llm.batch(["x"] * 5, SPEC, journal=tmp_path / "a", retry_failed=retry_failed)
+        assert len(results.errors()) == 5
+        assert len(sent) == count
+
+
+def test_equal_rows_of_a_cache_cost_nothing_more(tmp_path: Path):
+    llm, sent = counting(sampling=GREEDY, cache=tmp_path / "cache.db", capacity=1)
+    results = llm.batch(numbers(7, 7, 7), SPEC)
+    assert [result.origin for result in results] == ["asked", "shared", "shared"]
+    assert results.usage == results[0].usage
+    again = llm.batch(numbers(7, 7), SPEC)
+    assert [result.origin for result in again] == ["cache", "shared"]
+    assert sent == Counter({"7": 1})
+
+
+def test_without_a_journal_equal_rows_are_asked_once_while_one_is_under_way():
+    llm, sent = counting(sampling=GREEDY, capacity=2)
+    results = llm.batch(numbers(7, 7, 8, 9, 10, 7, 7), SPEC)
+    assert sent["7"] == [result.origin for result in results].count("asked") - 3
+    assert 1 <= sent["7"] <= 2
+
+
+def test_a_local_engine_is_greedy_by_itself(tmp_path: Path):
+    with LLM() as llm:
+        plain = llm.batch(["I am 25."] * 3, {"age": "int"})
+        kept = llm.batch(["I am 25."] * 3, {"age": "int"}, journal=tmp_path / "run.db")
+    assert [result.origin for result in plain] == ["asked"] * 3
+    assert [result.origin for result in kept] == ["asked", "shared", "shared"]
+
+
+@pytest.mark.parametrize("capacity", [1, 8])
+def test_equal_rows_do_not_share_their_values(tmp_path: Path, capacity: int):
+    llm, _ = counting(sampling=GREEDY, capacity=capacity)
+    journal = tmp_path / "run.db"
+    first, *others = llm.batch(numbers(7, 7, 7), SPEC, journal=journal)
+    first.unwrap()["n"] = -1
+    assert [result.value for result in others] == [{"n": 7}, {"n": 7}]
+
+
+def test_whoever_waits_for_a_row_that_is_given_up_asks_one_at_a_time():
+    most = there = 0
+
+    async def main() -> list[int]:
+        task = LLM(Scripted([], traits=ASKED)).asking(None, {}).task
+        memory: Memory[Any] = Memory(task=task, keys=Keys(task), repeatable=True)
+        turns = iter([asyncio.CancelledError(), asyncio.CancelledError(), None])
+
+        async def ask() -> Result[Any]:
+            nonlocal most, there
+            there += 1
+            most = max(most, there)
+            await asyncio.sleep(0.001)
+            there -= 1
+            if error := next(turns):
+                raise error
+            return Result(value="x", raw="x", attempts=1, model="asked")
+
+        prompt = (Segment(text="x"),)
+        asked = [memory.result(prompt, str(row), ask) for row in range(9)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        return [each.attempts if isinstance(each, Result) else -1 for each in found]
+
+    assert sorted(asyncio.run(main())) == [-1, -1, *[0] * 6, 1]
+    assert most == 1
+
+
 def test_equal_rows_are_samples_where_their_answers_may_differ(tmp_path: Path):
     llm, sent = counting(sampling=Sampling(temperature=1))
     llm.batch(numbers(7, 7, 7), SPEC, journal=tmp_path / "run.db")
@@ -160,6 +251,40 @@ def test_equal_rows_are_samples_where_their_answers_may_differ(tmp_path: Path):
     again = llm.batch(numbers(7, 7, 7, 7), SPEC, journal=tmp_path / "run.db")
     assert sent == Counter({"7": 4})
     assert [result.origin for result in again].count("asked") == 1
+
+
+def test_a_value_that_is_none_any_more_is_replaced_by_whatever_comes(tmp_path: Path):
+    sent: list[str] = []
+
+    def reply(request: Request) -> object:
+        sent.append(asked(request))
+        return 1
+
+    def is_less(value: int, info: ValidationInfo) -> int:
+        assert info.context is not None and value < info.context
+        return value
+
+    kind = Annotated[int, AfterValidator(is_less)]
+    llm = LLM(Scripted(reply, traits=ASKED), policy=ONCE)
+    journal = tmp_path / "run.db"
+    assert llm.batch(["x"], kind, journal=journal, validation_context=2).ok == 1
+    first, second = (
+        llm.batch(["x"], kind, journal=journal, validation_context=1)[0] for _ in range(2)
+    )
+    assert (first.origin, second.origin, len(sent)) == ("asked", "journal", 2)
+    assert isinstance(first.error, Invalid) and isinstance(second.error, Invalid)
+
+
+def test_any_engine_s_value_goes_before_its_error(tmp_path: Path):
+    journal = tmp_path / "run.db"
+    counting()[0].batch(["1"], SPEC, journal=journal)
+    bad, other = (replace(ASKED, name=name) for name in ("bad", "other"))
+    llm = LLM(Scripted(lambda _: {"n": "no"}, traits=bad), policy=ONCE)
+    assert not llm.batch(["1"], SPEC, journal=journal).ok
+    llm = LLM(Scripted([], traits=other))
+    for retry_failed in (False, True):
+        found = llm.batch(["1"], SPEC, journal=journal, any_engine=True, retry_failed=retry_failed)
+        assert found.values() == [{"n": 1}]
 
 
 def test_whoever_waits_for_an_equal_row_that_fails_gets_its_error_too():
@@ -236,11 +361,81 @@ def test_a_cache_gives_samples_in_the_order_in_which_they_were_taken(tmp_path: P
     assert again == [0, 1, 2, 0]  # the fourth is asked
 
 
+def test_a_sample_that_the_journal_has_is_not_taken_from_the_cache_again(tmp_path: Path):
+    def numbered() -> LLM:
+        script = Scripted(lambda request: {"n": next(turns)}, traits=ASKED)
+        return LLM(script, cache=tmp_path / "cache.db")
+
+    turns = iter(range(10))
+    with numbered() as llm:
+        llm.batch(["x"] * 2, SPEC, journal=tmp_path / "run.db")
+    with numbered() as llm:
+        results = llm.batch(["x"] * 3, SPEC, journal=tmp_path / "run.db")
+    assert sorted(result.unwrap()["n"] for result in results) == [0, 1, 2]
+
+
 def test_errors_are_not_cached(tmp_path: Path):
     replies = iter([EngineError("down"), {"n": 1}])
     llm = LLM(Scripted(lambda _: next(replies), traits=ASKED), cache=tmp_path / "c.db", policy=ONCE)
     assert not llm.run("1", SPEC, sampling=GREEDY).ok
     assert llm.run("1", SPEC, sampling=GREEDY).ok
+
+
+def test_what_a_fallback_answers_is_not_cached_as_the_first_engine_s(tmp_path: Path):
+    replies = iter([EngineError("down"), {"n": 1}])
+    first = Scripted(lambda _: next(replies), traits=ASKED)
+    second = Scripted(lambda _: {"n": 2}, traits=replace(ASKED, name="other"))
+    llm = LLM(first, fallback=[second], cache=tmp_path / "c.db", policy=ONCE, sampling=GREEDY)
+    values = [(result := llm.run("x", SPEC)).value or result.error for _ in range(3)]
+    assert values == [{"n": 2}, {"n": 1}, {"n": 1}]
+
+
+def test_a_cache_that_cannot_be_written_loses_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(journal_file, "_PATIENCE_S", 0.05)
+    llm, sent = counting(cache=tmp_path / "c.db", sampling=GREEDY)
+    other = sqlite3.connect(tmp_path / "c.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert llm.call("1", SPEC) == {"n": 1}
+    assert llm.batch(numbers(1, 2), SPEC).values() == [{"n": 1}, {"n": 2}]
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1 and "c.db: another program holds it locked" in told[0]
+    other.execute("ROLLBACK")
+    other.close()
+    before = sum(sent.values())
+    llm.call("1", SPEC)
+    assert llm.run("1", SPEC).origin == "cache"
+    assert sum(sent.values()) == before + 1
+
+
+def test_a_cache_that_cannot_be_read_loses_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    llm, _ = counting(cache=tmp_path / "c.db", sampling=GREEDY)
+    other = sqlite3.connect(tmp_path / "c.db", isolation_level=None)
+    other.execute("DROP TABLE rows")
+    other.close()
+    assert llm.batch(numbers(1, 1, 2), SPEC).ok == 3
+    assert llm.call("1", SPEC) == {"n": 1}
+    assert len([record for record in caplog.records if "cache" in record.message]) == 1
+
+
+def test_closing_an_llm_with_a_cache_loses_no_answer(tmp_path: Path):
+    inside, closed = threading.Event(), threading.Event()
+
+    async def reply(request: Request) -> object:
+        inside.set()
+        await asyncio.to_thread(closed.wait, 10)
+        return {"n": 1}
+
+    llm = LLM(Scripted(reply, traits=ASKED), cache=tmp_path / "c.db", sampling=GREEDY)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: llm.call("1", SPEC))
+        assert inside.wait(10)
+        llm.close()
+        closed.set()
+        assert found.result(10) == {"n": 1}
 
 
 def priced(request: Request) -> Completion:
@@ -264,6 +459,18 @@ def test_a_budget_stops_a_batch_and_a_journal_goes_on(tmp_path: Path, budget: Bu
     rest = llm.batch(inputs, SPEC, journal=journal)
     assert rest.ok == 20
     assert sum(result.origin == "journal" for result in rest) == len(done)
+
+
+def test_iter_batch_names_the_rows_of_a_list_that_a_budget_leaves():
+    seen: list[int] = []
+    llm = LLM(Scripted(priced, traits=ASKED, capacity=2))
+    given: Any = {"budget": Budget(tokens=100), "progress": lambda at: seen.append(at.done)}
+    results = list(llm.iter_batch(numbers(*range(20)), SPEC, **given))
+    assert sorted(int(result.id or "") for result in results) == list(range(20))
+    left = [result for result in results if isinstance(result.error, NotAsked)]
+    assert len(left) >= 14 and results[-len(left) :] == left
+    assert seen == list(range(1, 21))
+    assert str(left[0].error) == f"not asked, since {given['budget']} is spent"
 
 
 def test_a_budget_of_seconds_ends_an_endless_batch():

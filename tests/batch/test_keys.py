@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given
 
 from typedllm import LLM, Limits, Message, Sampling, Scripted, Segment, Traits, UsageError
 from typedllm.attempts import Task
-from typedllm.batch.keys import Key, Keys, engine_key
+from typedllm.batch.keys import Counted, Key, Keys, engine_key, is_repeatable
 from typedllm.engines.base import identity_of
 from typedllm.engines.table import TINY
 from typedllm.observers.observed import Observed
@@ -216,19 +217,22 @@ GREEDY = replace(REMOTE, ending="landing")
         (Sampling(), REMOTE, True, True),
     ],
 )
-def test_samples_are_counted_where_answers_are_sampled(
+def test_answers_are_the_same_where_nothing_is_drawn(
     sampling: Sampling, traits: Traits, classifies: bool, repeatable: bool
 ):
     task = task_of(engine=Engine(traits=traits), sampling=sampling)
-    keys = Keys(task, classifies=classifies)
-    found = [keys.next(row).occurrence for row in (ROW, OTHER, ROW, ROW, OTHER)]
-    assert found == ([0] * 5 if repeatable else [0, 0, 1, 2, 1])
-    assert keys.of(ROW, 2) == replace(keys.of(ROW), occurrence=2)
+    assert is_repeatable(task, classifies=classifies) == repeatable
 
 
-@given(st.lists(st.sampled_from([ROW, OTHER]), max_size=20), st.randoms())
-def test_rows_in_another_order_have_the_same_keys(rows: list[Any], random: Any):
-    shuffled = random.sample(rows, len(rows))
-    task = task_of(sampling=Sampling(temperature=1))
-    one, other = Keys(task), Keys(task)
-    assert {one.next(row) for row in rows} == {other.next(row) for row in shuffled}
+@given(st.lists(st.sampled_from([ROW, OTHER]), max_size=20))
+def test_equal_requests_are_counted(rows: list[Any]):
+    keys, counted = Keys(task_of()), Counted()
+    found = [counted.earlier(keys.of(row)) for row in rows]
+    assert found == [rows[:at].count(row) for at, row in enumerate(rows)]
+
+
+def test_equal_requests_are_counted_in_threads():
+    counted, request = Counted(), Keys(task_of()).of(ROW)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: counted.earlier(request), range(2_000)))
+    assert sorted(found) == list(range(2_000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,20 @@ def test_a_batch_is_summed_up():
     assert summary.failures == {"EngineError": 1, "Invalid": 2}
     assert summary.usage.input_tokens > 0 and summary.usage.cost is None
     assert "errors:    Invalid 2, EngineError 1\n" in str(summary)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value"),
+    [(spec_of(SPEC), {"n": 1}), (spec_of(None), "one"), (spec_of(list[int]), [1]), (None, 1)],
+)
+def test_results_go_through_a_pickle_with_their_columns(tmp_path: Path, spec: Any, value: Any):
+    results = Results([Result(value=value)], wall_s=1, system="s", spec=spec)
+    tables: list[Any] = []
+    for each in (results, pickle.loads(pickle.dumps(results)), copy.deepcopy(results)):
+        assert (each.values(), each.wall_s) == ([value], 1)
+        each.to_parquet(tmp_path / "out.parquet")
+        tables.append(pq.read_table(tmp_path / "out.parquet"))
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
 
 
 def test_without_a_spec_values_are_json(tmp_path: Path):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from typedllm.batch.tally import Tally, ended, summarized
-from typedllm.errors import EngineError, Invalid, Refused, UsageError
+from typedllm.errors import EngineError, Invalid, NotAsked, Refused, UsageError
 from typedllm.records import Result, Usage
 
 
@@ -40,7 +40,7 @@ RESULTS: st.SearchStrategy[Result[Any]] = st.builds(
     latency_s=st.integers(0, 99).map(float),
     clipped=st.sampled_from([(), ("$.a",)]),
     origin=st.sampled_from(["asked", "asked", "asked", "journal", "cache", "shared"]),
-)
+) | st.just(Result(error=NotAsked("no")))
 
 
 @given(st.lists(RESULTS), st.lists(st.floats(0, 9), min_size=1))
@@ -51,7 +51,7 @@ def test_the_counts_are_those_of_the_rows(rows: list[Result[Any]], steps: list[f
         clock.now += steps[position % len(steps)]
         tally.add(row)
     seen, summary = tally.snapshot(), summarized(rows, wall_s=2.0)
-    asked = [row for row in rows if row.origin == "asked"]
+    asked = [row for row in rows if row.origin == "asked" and not isinstance(row.error, NotAsked)]
     spent = sum((row.usage for row in asked), Usage())
     assert (seen.done, seen.total, summary.rows) == (len(rows), len(rows), len(rows))
     assert seen.ok == summary.ok == sum(row.ok for row in rows)
@@ -71,7 +71,7 @@ def test_the_counts_are_those_of_the_rows(rows: list[Result[Any]], steps: list[f
         assert overall.output_per_s == pytest.approx(spent.output_tokens / seen.seconds)
     assert summary.retried == sum(row.attempts > 1 for row in asked)
     assert summary.clipped == sum(row.clipped != () for row in rows)
-    assert summary.rows_per_s == len(asked) / 2
+    assert (summary.asked, summary.rows_per_s) == (len(asked), len(asked) / 2)
     assert str(seen) and ended(seen) and str(summary)
 
 

@@ -99,6 +99,21 @@ def test_a_prompt_that_is_too_long_is_told_as_such(server: Provider):
             assert isinstance(llm.run("Row 1", Number).error, PromptTooLong)
 
 
+def test_a_key_in_what_a_row_came_to_is_not_told(server: Provider, monkeypatch: Any):
+    original = AnthropicBatchServer.said
+    told = {"type": "invalid_request_error", "message": f"no ({KEY})"}
+    monkeypatch.setattr(
+        AnthropicBatchServer,
+        "said",
+        lambda self, status: {**original(self, status), "error": told},
+    )
+    server.answer = lambda params: 400
+    with opened(server) as llm:
+        result = llm.run("Row 1", Number)
+    assert "no (***)" in str(result.error)
+    assert KEY not in repr(result)
+
+
 @pytest.mark.parametrize("ended", ["expired", "canceled"])
 def test_what_a_job_did_not_come_to(server: Provider, ended: str):
     server.ends[0] = ended

@@ -16,7 +16,7 @@ import anthropic
 import openai
 import pytest
 
-from typedllm import LLM, Result, UsageError
+from typedllm import LLM, EngineError, Result, UsageError
 from typedllm.attempts import Policy
 from typedllm.engines.dialects import DIALECTS
 from typedllm.engines.instructor_providers import PROVIDERS
@@ -54,11 +54,11 @@ class Echo(http.server.BaseHTTPRequestHandler):
     """Answers each request with an error that repeats the request's head."""
 
     protocol_version = "HTTP/1.1"
-    status: ClassVar[int] = 401  # 0 for a connection that breaks
+    status: ClassVar[int] = 401  # 0 for a connection that breaks, 307 for one sent elsewhere
     seen: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:  # as a vLLM server is met
-        if "batches" in self.path:
+        if "batches" in self.path or "elsewhere" in self.path:
             return self.repeat()
         found: Any = {"version": "0.32.0"} if self.path == "/version" else {"data": [{"id": "m"}]}
         return self.give(found, 200)
@@ -75,15 +75,20 @@ class Echo(http.server.BaseHTTPRequestHandler):
         if not self.status:
             self.close_connection = True
             return
+        if self.status == 307:
+            place = f"http://localhost:{self.server.server_port}/elsewhere"
+            return self.give({}, 307, Location=place)
         told = f"I know you: {head}"
         error = {"type": "api_error", "code": self.status, "message": told, "status": "NO"}
-        self.give({"type": "error", "error": error, "message": told}, self.status)
+        return self.give({"type": "error", "error": error, "message": told}, self.status)
 
-    def give(self, value: Any, status: int) -> None:
+    def give(self, value: Any, status: int, **headers: str) -> None:
         text = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
+        for name, each in headers.items():
+            self.send_header(name, each)
         self.end_headers()
         self.wfile.write(text)
 
@@ -223,3 +228,20 @@ def test_a_key_that_a_server_repeats_is_told_nowhere(
     assert b"Failure" in kept or b"Error" in kept
     told += caplog.text + "".join(capfd.readouterr()) + log.read_text() + kept.decode("latin-1")
     assert "geheim" not in told
+
+
+@pytest.mark.parametrize("model", [model for model in DIFFERENT if model in TAKES_HEADERS])
+def test_nobody_else_is_asked_where_a_server_says_so(
+    root: str, model: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Echo, "status", 307)
+    with opened(model, root, KEY, options={"headers": {"X-Own": HEADER}}) as llm:
+        *_, streamed = llm.stream("Ho", int)
+        assert isinstance(streamed, Result)
+        for result in (llm.run("Hi", int), streamed):
+            error = result.error
+            assert isinstance(error, EngineError)
+            assert "/elsewhere; give that as base_url" in str(error)
+            assert (error.status, error.retryable, result.attempts) == (307, False, 1)
+    assert Echo.seen
+    assert not [head for head in Echo.seen if head.startswith("/elsewhere")]

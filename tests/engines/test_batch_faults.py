@@ -1,4 +1,4 @@
-"""Batch APIs whose servers refuse, break or reset calls: each row has its value, and is run once."""
+"""Batch APIs whose servers refuse, break or reset calls: each row has a value, and runs once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Resetting(BatchServer):
             if method == of_method and self.path.startswith(start) and faults[:1] == [RESET]:
                 faults.pop(0)
                 self.provider.calls.append((method, self.path))
-                self.rfile.read(1)
+                self.rfile.read(method == "POST")  # a byte of the body
                 at_once = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
                 self.rfile.close()

@@ -92,6 +92,12 @@ def test_no_secret_is_left(key: str, header: str, query: str, before: str, after
     assert not [each for each in (key, header, query) if each in left and each not in "***//***@"]
 
 
+@pytest.mark.parametrize("sent", ["secret\n", " secret ", "Bearer secret\n", "\tsecret"])
+def test_a_secret_is_not_told_without_the_blanks_around_it(sent: str):
+    assert hidden("it is secret!", {"X-Own": sent}, {}) == "it is ***!"
+    assert hidden("it is secret!", {}, {"key": sent.removeprefix("Bearer ")}) == "it is ***!"
+
+
 def test_what_is_no_secret_is_left():
     headers = {"Accept": "application/json", "Host": "example", "X-Short": "a", "X-None": ""}
     told = "application/json of example, a plain text"

@@ -175,6 +175,23 @@ def test_errors_are_those_of_their_rows(server: Provider):
     assert [result.ok for result in results] == [number != 3 for number in range(10)]
 
 
+def test_a_key_in_what_a_job_came_to_is_not_told(server: Provider, monkeypatch: Any):
+    told = {"error": {"message": f"no ({KEY})", "type": "error", "code": None}}
+    monkeypatch.setattr(OpenAIBatchServer, "said", lambda self, status: told)
+    monkeypatch.setattr(
+        OpenAIBatchServer,
+        "wrong",
+        lambda self, request, endpoint: KEY * ("is refused" in json.dumps(request["body"])),
+    )
+    server.answer = lambda body: 400
+    with opened(server) as llm:
+        results = llm.batch(["Row 1", "Row 2 is refused"], Number)
+    assert ["no (***)" in str(results[0].error), "line 2: ***" in str(results[1].error)] == [
+        True
+    ] * 2
+    assert all(KEY not in repr(result) for result in results)
+
+
 def test_a_refused_file_names_its_row_and_the_others_go_on(server: Provider):
     with opened(server) as llm:
         results = llm.batch([*texts(6), "Row 6 is refused"], Number)

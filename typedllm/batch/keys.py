@@ -19,7 +19,7 @@ from typedllm.errors import UsageError
 from typedllm.prompts.templates import Rendered
 from typedllm.records import Sampling, Segment
 
-__all__ = ["Counted", "Key", "Keys", "engine_key", "is_repeatable"]
+__all__ = ["Counted", "Key", "Keys", "engine_key", "is_fixed", "is_repeatable"]
 
 _VERSION: Final = 1  # of how a request is written here; another one makes all keys new
 
@@ -114,11 +114,17 @@ def is_repeatable(task: Task[Any], *, classifies: bool) -> bool:
         task: what is asked.
         classifies: whether labels are scored in place of an answer.
     """
-    if classifies:
-        return True
     sampling = task.sampling
-    if sampling.temperature is None and sampling.seed is None:
-        return task.engine.traits.ending == "landing"  # a local engine, which then is greedy
+    local = task.engine.traits.ending == "landing"  # which is greedy where it is told nothing
+    return classifies or is_fixed(sampling) or (local and sampling.temperature is None)
+
+
+def is_fixed(sampling: Sampling) -> bool:
+    """Say whether the caller has asked for the same answer to equal requests.
+
+    Args:
+        sampling: how tokens are chosen.
+    """
     return sampling.temperature == 0 or sampling.seed is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from typedllm.attempts import Task
 from typedllm.batch.cache import Cache
@@ -19,6 +19,8 @@ from typedllm.records import Origin, Result, Usage
 __all__ = ["Memory", "Recorded"]
 
 T = TypeVar("T")
+
+_Ask: TypeAlias = Callable[[], Awaitable[Result[T]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +84,7 @@ class Memory(Generic[T]):
         default_factory=dict[Key, "asyncio.Future[Result[Any] | None]"]
     )
 
-    async def result(
-        self, prompt: Rendered, row_id: str, ask: Callable[[], Awaitable[Result[T]]]
-    ) -> Result[T]:
+    async def result(self, prompt: Rendered, row_id: str, ask: _Ask[T]) -> Result[T]:
         """Find the result of a request, or ask, and keep it before it is returned.
 
         What an equal request of the same call has brought is `shared`, and costs nothing more.
@@ -102,13 +102,17 @@ class Memory(Generic[T]):
         earlier = self._seen.earlier(request) if keeps or not self.repeatable else 0
         key = request if self.repeatable else replace(request, occurrence=earlier)
         again = self.repeatable and earlier > 0
+        if self.cache is not None:
+            ask = self._through_cache(self.cache, request, row_id, ask)
+        if self.recorded is not None:
+            ask = self._through_journal(self.recorded, key, row_id, again, ask)
         while waiting := self._under_way.get(key):  # whoever waits asks where it was given up
             if shared := self._copied(await asyncio.shield(waiting)):
                 return shared
         future = self._under_way[key] = asyncio.get_running_loop().create_future()
         result: Result[T] | None = None
         try:
-            result = await self._through_journal(key, row_id, again, ask)
+            result = await ask()
             return _shared(result) if again and result.origin != "asked" else result
         finally:
             del self._under_way[key]
@@ -120,34 +124,35 @@ class Memory(Generic[T]):
             result = restored(saved(result, self.task), self.task)
         return None if result is None else _shared(result)
 
-    async def _through_journal(
-        self, key: Key, row_id: str, again: bool, ask: Callable[[], Awaitable[Result[T]]]
-    ) -> Result[T]:
-        if self.recorded is None:
-            return await self._through_cache(key, row_id, ask)
-        kept = self.recorded.find(key, again=again)
-        if found := self._restored(kept, "journal"):
-            return found
-        result = await self._through_cache(key, row_id, ask)
-        journal = self.recorded.journal
-        # What can no longer be read would be asked for by every run, were it not replaced.
-        save = journal.save if kept is None else journal.replace
-        await save(key, row_id, saved(result, self.task))
-        return result
+    def _through_journal(
+        self, recorded: Recorded, key: Key, row_id: str, again: bool, ask: _Ask[T]
+    ) -> _Ask[T]:
+        async def found() -> Result[T]:
+            kept = recorded.find(key, again=again)
+            if result := self._restored(kept, "journal"):
+                return result
+            result = await ask()
+            # What can no longer be read would be asked for by every run, were it not replaced.
+            save = recorded.journal.save if kept is None else recorded.journal.replace
+            await save(key, row_id, saved(result, self.task))
+            return result
 
-    async def _through_cache(
-        self, key: Key, row_id: str, ask: Callable[[], Awaitable[Result[T]]]
-    ) -> Result[T]:
-        if self.cache is None:
-            return await ask()
-        if not self.repeatable:  # then it is one of the samples of all calls, and not of this one's
-            key = replace(key, occurrence=self.cached.earlier(key))
-        if found := self._restored(self.cache.find(key), "cache"):
-            return found
-        result = await ask()
-        if result.ok and result.model == model_name(self.task.engine):  # and not of a fallback
-            await self.cache.save(key, row_id, saved(result, self.task))
-        return result
+        return found
+
+    def _through_cache(self, cache: Cache, request: Key, row_id: str, ask: _Ask[T]) -> _Ask[T]:
+        # Counted at once, and where the journal has it too, so that no sample is taken twice.
+        earlier = 0 if self.repeatable else self.cached.earlier(request)
+        key = replace(request, occurrence=earlier)
+
+        async def found() -> Result[T]:
+            if result := self._restored(cache.find(key), "cache"):
+                return result
+            result = await ask()
+            if result.ok and result.model == model_name(self.task.engine):  # and not of a fallback
+                await cache.save(key, row_id, saved(result, self.task))
+            return result
+
+        return found
 
     def _restored(self, kept: Saved | None, origin: Origin) -> Result[T] | None:
         found = None if kept is None else restored(kept, self.task)

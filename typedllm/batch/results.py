@@ -8,6 +8,8 @@ from operator import add
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
+from typing_extensions import TypeForm
+
 from typedllm._require import require
 from typedllm.batch.summary import summary_of
 from typedllm.batch.tables import ParquetWriter, arrow_table
@@ -43,7 +45,7 @@ class Results(Sequence[Result[T]]):
             spec: of the values, for the columns of tables.
         """
         self._system = system
-        # What the spec is made of again: unlike that it can be pickled. At most one, which may be None.
+        # Of which the spec is made again, which cannot be pickled; one at most, as it may be None.
         self._output_types = () if spec is None else (spec.source,)
         self._rows = tuple(rows)
         self._wall_s = wall_s
@@ -119,8 +121,9 @@ class Results(Sequence[Result[T]]):
         return arrow_table(self._rows, self._spec()).to_pandas(types_mapper=pandas.ArrowDtype)
 
     def _spec(self) -> Spec[Any] | None:
-        specs = (spec_of(cast(Any, each)) for each in self._output_types)
-        return next(specs, None)
+        for output_type in self._output_types:
+            return spec_of(cast(TypeForm[Any], output_type))
+        return None
 
     def __repr__(self) -> str:
         usage = self.usage

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from typedllm.attempts import Budget, Spending, pausing
 from typedllm.batch.progress import Progress, reporting
@@ -114,13 +114,11 @@ async def _completed(
 
     async def workers() -> None:
         # A source that fails ends itself; what is in flight is finished before its error is raised.
-        count = width + min(width, _PAUSED)
-        tasks = [asyncio.create_task(worker()) for _ in range(count)]
+        tasks = [asyncio.create_task(worker()) for _ in range(width + min(width, _PAUSED))]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if total is not None and not stops.is_set():  # what is left when the budget is spent
             async for row in source:
-                left = not_asked(running.budget, running.resumes)
-                await results.put((row, _of(row, Result(error=left))))
+                await results.put((row, _left(row, running)))
         await results.put(None)
         for outcome in outcomes:
             if outcome is not None:
@@ -177,6 +175,10 @@ def not_asked(budget: Budget | None, resumes: str = "") -> NotAsked:
         resumes: how the batch is gone on with, in words.
     """
     return NotAsked(f"not asked, since {budget} is spent{resumes}")
+
+
+def _left(row: Row, running: Running) -> Result[Any]:
+    return _of(row, Result(error=not_asked(running.budget, running.resumes)))
 
 
 async def _result(row: Row, work: Work[T]) -> Result[T]:

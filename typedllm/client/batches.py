@@ -10,6 +10,7 @@ from typing import Any, cast
 from typedllm._checks import check_kind
 from typedllm.attempts import Budget
 from typedllm.batch.journal import Journal
+from typedllm.batch.keys import is_fixed
 from typedllm.batch.memory import Recorded
 from typedllm.batch.results import Results
 from typedllm.batch.rows import Row, rows_of
@@ -82,8 +83,10 @@ def _opened(asking: Asking, options: BatchOptions) -> Generator[tuple[Asking, Ru
             )
             told = f"; what came of them is in {path}: to go on, run the same again"
             yield asking.remembering(recorded), running.resuming(told)
-    elif asking.memory is None and asking.repeatable:
-        yield asking.remembering(), running  # equal rows that are under way at once are asked once
+    elif asking.memory is None and is_fixed(asking.task.sampling):
+        # Equal rows are asked once, while one is under way. Not on a local engine that is greedy by
+        # itself: there it costs no money, and whoever measures it may send one text many times.
+        yield asking.remembering(), running
     else:
         yield asking, running
 

@@ -73,8 +73,10 @@ class LLM(Verbs):
             known of a provider's models.
         rate: how fast the model is asked at most. What its service tells of its limits is kept to
             without that; all that ask a model by one key share one quota.
-        cache: a file that keeps the answers of all calls, so that none is asked twice; None
-            keeps none. Where answers are sampled, the nth equal request gets the nth answer.
+        cache: a file that keeps the answers of all calls, and what is there is not asked again;
+            None keeps none. Calls that are under way at once are each asked. Where answers are
+            sampled, the nth equal request gets the nth answer. Errors and the answers of a
+            fallback are not kept; a file that fails later is logged, and harms no call.
         cache_bytes: most bytes of the cache; the least recently used answers go first.
         api_key: for engines that take one.
         base_url: for engines that take one.

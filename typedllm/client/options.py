@@ -91,12 +91,15 @@ class BatchOptions(Options, total=False):
         progress: True shows how far it has come on standard error; a function is called after each
             row with a snapshot.
         journal: a file that keeps what came of each row, durable before it is reported: the same
-            call with it goes on where it was stopped, and asks nothing twice.
+            call with it goes on where it was stopped, and asks nothing that is finished. Where all
+            answers to a request are the same, equal rows are asked once; without a journal or a
+            cache, at temperature 0 or with a seed, while one of them is under way.
         retry_failed: whether all rows of the journal that have an error are asked again, and not
             only those whose service failed.
         any_engine: whether answers in the journal by another engine or model count too.
         budget: what all rows may use before no further one is begun; those that are not have the
-            error `NotAsked`.
+            error `NotAsked`. `iter_batch` just ends where its inputs are no list or tuple, since
+            they may be endless.
     """
 
     ids: Iterable[str] | None

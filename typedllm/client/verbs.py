@@ -227,7 +227,9 @@ class Verbs:
 
         The arguments are those of `batch`. The inputs may be endless: no more of them are taken
         than are in flight; a generator is advanced in a thread of its own. `Result.id` tells which
-        input a result belongs to. Closing the iterator cancels what is in flight.
+        input a result belongs to. When a `budget` is spent, the rows left of a list or tuple have
+        the error `NotAsked`; of other inputs no more is taken, and the iterator ends. Closing it
+        cancels what is in flight.
 
         Raises:
             UsageError: for what concerns all rows, such as the output type.

@@ -21,6 +21,7 @@ from inspect import signature
 from typing import Any, BinaryIO, Final, TypeVar
 
 from typedllm._require import require
+from typedllm.engines.anthropic_client import open_anthropic
 from typedllm.engines.connection import Connection, check_sendable
 from typedllm.engines.instructor_engine import arguments_of
 from typedllm.engines.instructor_errors import translated
@@ -79,18 +80,8 @@ def own_clients(reached: Connection) -> Clients:
 
     Args:
         reached: where the API is, and the key and headers for it.
-
-    Raises:
-        MissingDependency: when the SDK is not installed.
     """
-    make = partial(
-        require("anthropic", _EXTRA).AsyncAnthropic,
-        api_key=reached.api_key or "none",  # the SDK wants one in any case
-        base_url=reached.base_url,
-        default_headers=dict(reached.headers),
-        max_retries=0,
-        timeout=None,
-    )
+    make = partial(open_anthropic, reached.api_key, reached.base_url, reached.headers)
     clients: PerLoop[Any] = PerLoop(make, lambda client: client.close())
     secrets = {"key": reached.api_key or "", **reached.headers}
     return Clients(get=clients.get, close=clients.close, address=reached.base_url, secrets=secrets)

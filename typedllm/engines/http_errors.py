@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from typedllm.errors import EngineError, PromptTooLong, Refused, TypedLLMError, UsageError
 
-__all__ = ["hidden", "no_answer", "refusal_of"]
+__all__ = ["hidden", "moved", "no_answer", "refusal_of"]
 
 _TOO_LONG: Final = ("context length", "context_length_exceeded")
 _RETRYABLE: Final = frozenset({408, 409, 429})
@@ -68,6 +68,19 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def moved(headers: Mapping[str, str]) -> str:
+    """Say where a server sends its callers, which none follows, as the key is for it alone.
+
+    Args:
+        headers: of its answer, by names in lower case.
+
+    Returns:
+        Empty where it sends them nowhere.
+    """
+    location = headers.get("location")
+    return f"what is asked for is at {location}; give that as base_url" if location else ""
 
 
 def refusal_of(

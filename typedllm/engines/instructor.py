@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from typedllm._checks import nearest
 from typedllm._require import require
-from typedllm.engines.allowances import headers_came
+from typedllm.engines.anthropic_client import open_anthropic
 from typedllm.engines.anthropic_messages import IN_BODY
 from typedllm.engines.connection import Connection, check_sendable
 from typedllm.engines.instructor_calls import quietly
@@ -36,6 +36,8 @@ _SAME: Final = {  # instructor's names of the providers that have an engine of t
     "cohere": "cohere",
 }
 _NO_RETRIES: Final = {"attempts": 1}
+# by the name that aiohttp has for it, and by httpx's: the key is for this server alone
+_NO_REDIRECTS: Final = {"allow_redirects": False, "follow_redirects": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +222,7 @@ def _check_alone(name: str, **options: object) -> None:
 
 
 def _open_anthropic(key: str, url: str, headers: Mapping[str, str]) -> _Opened:
-    anthropic: Any = require("anthropic", _EXTRA)
-
-    async def hear(response: Any) -> None:
-        headers_came(response.headers)
-
-    client = anthropic.AsyncAnthropic(
-        api_key=key,
-        base_url=url,
-        default_headers=dict(headers),
-        max_retries=0,
-        timeout=None,
-        http_client=anthropic.DefaultAsyncHttpxClient(event_hooks={"response": [hear]}),
-    )
+    client = open_anthropic(key, url, headers)
     return _Opened(_wrap_anthropic(client), client.close)
 
 
@@ -250,7 +240,12 @@ def _open_gemini(key: str, url: str, headers: Mapping[str, str]) -> _Opened:
     client = genai.Client(
         vertexai=False,
         api_key=key,
-        http_options={"base_url": url, "headers": dict(headers), "retry_options": _NO_RETRIES},
+        http_options={
+            "base_url": url,
+            "headers": dict(headers),
+            "retry_options": _NO_RETRIES,
+            "async_client_args": _NO_REDIRECTS,
+        },
     )
 
     async def close() -> None:

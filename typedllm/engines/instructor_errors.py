@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from json import JSONDecodeError
 from typing import Any, Final
 
-from typedllm.engines.http_errors import hidden, no_answer, refusal_of
+from typedllm.engines.http_errors import hidden, moved, no_answer, refusal_of
 from typedllm.errors import EngineError, MissingDependency, PromptTooLong, TypedLLMError, UsageError
 
 __all__ = ["said", "translated"]
@@ -38,11 +38,14 @@ def translated(
     status, told = _status(error), said(error, sent)
     if status is None:
         return _unanswered(error, told, server, base_url)
-    if status < 400:
+    headers = _headers(error)
+    if status < 300:
         return EngineError(f"{server} broke off: {told}", retryable=True, status=status)
+    if status < 400:
+        told = hidden(moved(headers), sent, {}) or told
     if status in (400, 413) and any(words in told.lower() for words in _TOO_LONG):
         return PromptTooLong(f"{server}: {told}")
-    return refusal_of(server, status, getattr(error, "body", None), told, _headers(error))
+    return refusal_of(server, status, getattr(error, "body", None), told, headers)
 
 
 def said(error: Exception, sent: Mapping[str, str]) -> str:

@@ -173,6 +173,7 @@ class JobStore:
             raise UsageError(f"jobs={str(self._path)!r}: the file is {told}; give another one")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA fullfsync = ON")  # without it, macOS leaves it to the disk
         database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
         database.execute(f"PRAGMA application_id = {_APPLICATION}")
         database.execute(f"PRAGMA user_version = {_FORMAT}")

@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from typedllm.engines.allowances import headers_came
 from typedllm.engines.connection import Connection, check_sendable, checked_url
-from typedllm.engines.http_errors import hidden, no_answer, refusal_of
+from typedllm.engines.http_errors import hidden, moved, no_answer, refusal_of
 from typedllm.engines.per_loop import PerLoop
 from typedllm.errors import EngineError, TypedLLMError, UsageError
 
@@ -309,6 +309,4 @@ def _message(error: openai.APIStatusError) -> str:
             found = cast("dict[str, Any]", found).get("message", found)
         if found:
             return str(found)
-    if location := error.response.headers.get("location"):
-        return f"what is asked for is at {location}; give that as base_url"
-    return error.message
+    return moved(error.response.headers) or error.message

@@ -24,7 +24,7 @@ __all__ = [
 STREAMED: Final[Mapping[str, Any]] = {"stream": True, "stream_options": {"include_usage": True}}
 """The fields that ask for an answer in pieces, and for its tokens to be counted in the last."""
 
-MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError)
+MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What is raised by reading what is no answer of the protocol."""
 
 _NONE: Final[Mapping[str, float]] = {}
