@@ -57,11 +57,6 @@ class Asking:
         """How many requests the engine likes in flight."""
         return self.task.engine.capacity
 
-    @property
-    def repeatable(self) -> bool:
-        """Whether all answers to a request are the same."""
-        return is_repeatable(self.task, classifies=self.flow is classified)
-
     def prompt(self, asked: object) -> Rendered:
         """The messages or the raw text of what is asked.
 
@@ -85,10 +80,11 @@ class Asking:
         Args:
             recorded: the journal of a batch.
         """
+        classifies = self.flow is classified
         memory: Memory[Any] = Memory(
             task=self.task,
-            keys=Keys(self.task, classifies=self.flow is classified),
-            repeatable=self.repeatable,
+            keys=Keys(self.task, classifies=classifies),
+            repeatable=is_repeatable(self.task, classifies=classifies),
             recorded=recorded,
             cache=self.cache,
             cached=self.cached,
