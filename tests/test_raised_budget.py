@@ -158,9 +158,11 @@ def test_a_budget_of_seconds_holds_for_failures_too():
     assert "Budget(seconds=0.2) are spent" in str(result.error)
 
 
-def test_a_cost_that_is_not_known_does_not_switch_a_budget_off():
-    replies = [answer('{"name":1}', cost=cost) for cost in (None, 1.0, 1.0, 1.0, 1.0)]
+def test_a_budget_of_dollars_stops_where_the_price_is_not_known():
     policy = Policy(budget=Budget(dollars=1.5), repairs=9)
-    result, sent = run(replies, policy=policy)
-    assert len(sent) == 3
-    assert result.usage.cost is None
+    for costs, count in (((None, 1.0), 1), ((1.0, None, 0.1), 2)):
+        replies = [answer('{"name":1}', cost=cost) for cost in (*costs, 0.1)]
+        result, sent = run(replies, policy=policy)
+        assert len(sent) == count
+        assert "Budget(dollars=1.5) needs prices that are not known" in str(result.error)
+    assert run([answer(WHOLE, cost=None)], policy=policy)[0].ok

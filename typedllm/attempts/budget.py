@@ -17,7 +17,7 @@ class Budget:
 
     Attributes:
         tokens: in and out, over all attempts; None is no limit, here and below.
-        dollars: US dollars, where prices are known.
+        dollars: US dollars; nothing more is sent either where what was sent has no known price.
         seconds: from the beginning on.
     """
 
@@ -57,7 +57,7 @@ class Spending:
         """
         self._budget = budget
         self._started = time.monotonic()
-        self._dollars = 0.0  # as far as they are known
+        self._dollars: float | None = 0.0  # None once they are not known
         self.usage = Usage()
 
     def add(self, usage: Usage) -> None:
@@ -67,7 +67,8 @@ class Spending:
             usage: of one more reply.
         """
         self.usage += usage
-        self._dollars += usage.cost or 0.0
+        if usage.tokens or usage.cost is not None:
+            self._dollars = _sum(self._dollars, usage.cost)
 
     def spent(self) -> str:
         """Say what of the budget is spent; empty while nothing is."""
@@ -76,9 +77,16 @@ class Spending:
             return ""
         if budget.tokens is not None and self.usage.tokens >= budget.tokens:
             return f"{self.usage.tokens:,} tokens of {budget} are spent"
-        if budget.dollars is not None and self._dollars >= budget.dollars:
-            return f"{self._dollars:.4g} dollars of {budget} are spent"
+        if budget.dollars is not None:
+            if self._dollars is None:
+                return f"{budget} needs prices that are not known: give prices= to the LLM"
+            if self._dollars >= budget.dollars:
+                return f"{self._dollars:.4g} dollars of {budget} are spent"
         seconds = time.monotonic() - self._started
         if budget.seconds is not None and seconds >= budget.seconds:
             return f"{seconds:.3g} seconds of {budget} are spent"
         return ""
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 from typedllm.attempts import Budget, Spending, pausing
 from typedllm.batch.progress import Progress, reporting
@@ -118,7 +118,8 @@ async def _completed(
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if total is not None and not stops.is_set():  # what is left when the budget is spent
             async for row in source:
-                await results.put((row, _left(row, running)))
+                error = not_asked(spending.spent(), running.resumes)
+                await results.put((row, _of(row, Result(error=error))))
         await results.put(None)
         for outcome in outcomes:
             if outcome is not None:
@@ -134,13 +135,16 @@ async def _completed(
                 yield item
             await under_way
     except asyncio.CancelledError as stopped:
-        of = "" if total is None else f" of {total:,}"
-        stopped.add_note(f"stopped after {done:,}{of} rows{running.resumes}")
+        stopped.add_note(_came(done, total) + running.resumes)
         raise
     finally:
         under_way.cancel()
         await asyncio.gather(under_way, return_exceptions=True)
         await source.aclose()
+
+
+def _came(done: int, total: int | None) -> str:
+    return f"stopped after {done:,}{'' if total is None else f' of {total:,}'} rows"
 
 
 class _Slot:
@@ -167,18 +171,14 @@ class _Slot:
         await self.__aenter__()
 
 
-def not_asked(budget: Budget | None, resumes: str = "") -> NotAsked:
+def not_asked(why: str, resumes: str = "") -> NotAsked:
     """The error of a row that was not begun.
 
     Args:
-        budget: what was spent.
+        why: in words, such as what is spent.
         resumes: how the batch is gone on with, in words.
     """
-    return NotAsked(f"not asked, since {budget} is spent{resumes}")
-
-
-def _left(row: Row, running: Running) -> Result[Any]:
-    return _of(row, Result(error=not_asked(running.budget, running.resumes)))
+    return NotAsked(f"not asked, since {why}{resumes}")
 
 
 async def _result(row: Row, work: Work[T]) -> Result[T]:

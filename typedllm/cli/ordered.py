@@ -61,5 +61,5 @@ def in_order(
             position += 1
             yield ready.metadata["row"], ready
     for _, row in source:
-        error = not_asked(options.get("budget")) if row.problem is None else UsageError(row.problem)
-        yield row, Result(error=error)
+        left = not_asked(f"{options.get('budget')} is spent")
+        yield row, Result(error=left if row.problem is None else UsageError(row.problem))
