@@ -30,6 +30,8 @@ def in_turn(
         task: for the first, with the others as its `fallback`.
         prompt: the messages, or the raw segments, to send.
     """
+    if task.fallback is None:
+        return (yield from policy(task, prompt))
     started, spending = time.monotonic(), Spending(task.policy.budget)
     task = replace(task, spending=spending)
     found = yield from policy(task, prompt)

@@ -90,40 +90,34 @@ async def _completed(
     source = taken(rows)
     turn = asyncio.Lock()
     spending, stops = Spending(running.budget), asyncio.Event()
-    slots = asyncio.Semaphore(width)
 
     async def begun() -> Row | None:
         async with turn:
             return None if stops.is_set() or spending.spent() else await anext(source, None)
 
-    async def worker() -> None:
-        slot = _Slot(slots)
-        pausing.set(slot.left)
-        while True:
-            async with slot:
-                if (row := await begun()) is None:
-                    return
-                try:
-                    result = await _result(row, work)
-                except BaseException:  # such as of a full disk under the journal: no further row
-                    stops.set()
-                    raise
+    async def worked() -> None:
+        while not crew.is_wanted() and (row := await begun()) is not None:
+            try:
+                result = await _result(row, work)
+            except BaseException:  # such as of a full disk under the journal: no further row
+                stops.set()
+                raise
             if result.origin == "asked":
                 spending.add(result.usage)
             await results.put((row, result))
 
+    crew = _Crew(width, worked)
+
     async def workers() -> None:
         # A source that fails ends itself; what is in flight is finished before its error is raised.
-        tasks = [asyncio.create_task(worker()) for _ in range(width + min(width, _PAUSED))]
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        errors = await crew.run()
         if total is not None and not stops.is_set():  # what is left when the budget is spent
             async for row in source:
                 error = not_asked(spending.spent(), running.resumes)
                 await results.put((row, _of(row, Result(error=error))))
         await results.put(None)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        for error in errors:
+            raise error
 
     under_way = asyncio.create_task(workers())
     done = 0
@@ -147,28 +141,68 @@ def _came(done: int, total: int | None) -> str:
     return f"stopped after {done:,}{'' if total is None else f' of {total:,}'} rows"
 
 
-class _Slot:
-    """A row's place among those under way, which it leaves while it waits for another attempt."""
+class _Crew:
+    """Workers, each of which has a row under way; where one waits, another begins in its place."""
 
-    def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots = slots
-        self._held = False
+    def __init__(self, width: int, work: Callable[[], Awaitable[None]]) -> None:
+        self._width = width
+        self._work = work
+        self._slots = asyncio.Semaphore(width)
+        self._returning = 0  # rows that have waited, and want a slot again
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> None:
+    def is_wanted(self) -> bool:
+        """Whether a worker should end before its next row, for one that has waited."""
+        return self._returning > 0
+
+    async def run(self) -> list[BaseException]:
+        """Have all of them work until they end; what they raised."""
+        errors: list[BaseException] = []
+        for _ in range(self._width):
+            self._begin()
+        try:
+            while self._tasks:
+                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                self._tasks -= done
+                errors += [error for task in done if (error := _error_of(task))]
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        return errors
+
+    def _begin(self) -> None:
+        self._tasks.add(asyncio.create_task(self._worker()))
+
+    async def _worker(self) -> None:
+        held = True
         await self._slots.acquire()
-        self._held = True
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._held:
-            self._held = False
+        @asynccontextmanager
+        async def left() -> AsyncGenerator[None]:
+            nonlocal held
+            held = False
             self._slots.release()
+            if len(self._tasks) < self._width + min(self._width, _PAUSED):
+                self._begin()
+            yield  # what is raised here gives the wait up, and takes no slot again
+            self._returning += 1
+            try:
+                await self._slots.acquire()
+            finally:
+                self._returning -= 1
+            held = True
 
-    @asynccontextmanager
-    async def left(self) -> AsyncGenerator[None]:
-        """Leave it, and take one again; not where the wait is given up."""
-        await self.__aexit__()
-        yield
-        await self.__aenter__()
+        pausing.set(left)
+        try:
+            await self._work()
+        finally:
+            if held:
+                self._slots.release()
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
 def not_asked(why: str, resumes: str = "") -> NotAsked:

@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
 from typedllm.constraints.combined import ASSERTING, note_the_rest
@@ -203,10 +204,15 @@ class Lowered(JsonSchema):
             spec: what was lowered to it.
         """
 
-        def read(text: str, context: Any = None) -> T:
-            return spec.read(self.decode(text), context)
+        return _reading(self, spec)
 
-        return replace(spec, read=read)
+
+@lru_cache(maxsize=256)
+def _reading(lowered: Lowered, spec: Spec[T]) -> Spec[T]:
+    def read(text: str, context: Any = None) -> T:
+        return spec.read(lowered.decode(text), context)
+
+    return replace(spec, read=read)
 
 
 def lower_spec(spec: Spec[Any], traits: Traits, limits: Limits) -> tuple[Lowered | None, Plan]:

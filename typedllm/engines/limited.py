@@ -13,7 +13,7 @@ from typedllm.engines.base import Engine
 from typedllm.engines.quota import Quota, Turn
 from typedllm.engines.wrapped import Wrapped
 from typedllm.errors import EngineError
-from typedllm.records import Completion, Failure, Reply, Request
+from typedllm.records import Completion, Failure, Message, Reply, Request, Segment
 
 __all__ = ["Limited"]
 
@@ -46,7 +46,7 @@ class Limited(Wrapped):
             request: what to ask.
         """
         quota = self._quota
-        size = sum(len(part.text.encode("utf-8", "surrogatepass")) for part in request.prompt)
+        size = sum(map(_size, request.prompt))
         turn = Turn(size, request.sampling.max_tokens)
         if not quota.goes_at_once(turn):
             await self._gone(turn)
@@ -92,6 +92,12 @@ class Limited(Wrapped):
         asked = error.retry_after_s is not None
         if (error.status == _TOO_MUCH and error.retryable) or (error.status in _BUSY and asked):
             self._quota.cool(turn, error.retry_after_s)
+
+
+def _size(part: Message | Segment) -> int:
+    """Characters of a part of a prompt; of what tokens they make, only the ratio is wanted."""
+    segments = (part,) if isinstance(part, Segment) else part.content
+    return sum([len(segment.text) for segment in segments])
 
 
 def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

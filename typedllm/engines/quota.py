@@ -33,7 +33,7 @@ _BURST_S: Final[Mapping[Kind, float]] = {"requests": 1.0, "tokens": 10.0}
 _LONGEST_S: Final = 60.0  # of the waits that the service leaves to us
 _LEAST: Final = 1 / 8  # of those that may be on their way: a few that hang stop no other
 _GROWTH: Final = 1  # more on their way for each answer, so that they double in its time
-_TOKENS_PER_BYTE: Final = 0.25  # before there is an answer to learn from
+_TOKENS_PER_CHARACTER: Final = 0.25  # before there is an answer to learn from
 _OUTPUT_TOKENS: Final = 64.0  # the same
 _Amounts: TypeAlias = tuple[float, float, float]  # requests, tokens in, tokens out
 _NOTHING: Final[_Amounts] = (0.0, 0.0, 0.0)
@@ -77,16 +77,16 @@ class RateLimit:
 class Turn:
     """One request's place in the line, and then its share of the quota."""
 
-    __slots__ = ("amounts", "bytes", "heard", "max_tokens", "sent_at", "sent_by_then", "wake")
+    __slots__ = ("amounts", "heard", "max_tokens", "sent_at", "sent_by_then", "size", "wake")
 
-    def __init__(self, bytes: int, max_tokens: int | None) -> None:
+    def __init__(self, size: int, max_tokens: int | None) -> None:
         """Want to go.
 
         Args:
-            bytes: of the prompt.
+            size: characters of the prompt.
             max_tokens: most tokens of the answer; None is as many as others had.
         """
-        self.bytes = bytes
+        self.size = size
         self.max_tokens = max_tokens
         self.amounts = _NOTHING
         self.heard: Collection[Kind] = ()
@@ -122,7 +122,7 @@ class Quota:
         self._own: dict[Kind, Bucket] = {}
         self._told: dict[Kind, Bucket] = {}
         self._sent = _NOTHING
-        self._tokens_per_byte = Estimate(_TOKENS_PER_BYTE)
+        self._tokens_per_character = Estimate(_TOKENS_PER_CHARACTER)
         self._output_tokens = Estimate(_OUTPUT_TOKENS)
         self._resume_at = -math.inf
         self._cooled_at = 0.0  # how many were sent when it was last too much
@@ -281,7 +281,7 @@ class Quota:
             return self._resume_at - now
         if self._on_way >= int(self._window):
             return math.inf
-        tokens_in = turn.bytes * self._tokens_per_byte.high
+        tokens_in = turn.size * self._tokens_per_character.high
         tokens_out = self._output_tokens.high if turn.max_tokens is None else turn.max_tokens
         turn.amounts = amounts = (1.0, tokens_in, float(tokens_out))
         if not self._own and not self._told:
@@ -318,7 +318,7 @@ class Quota:
         """Put estimates right; what the service itself told is right already."""
         if not usage.tokens:
             return
-        self._tokens_per_byte.learn(usage.input_tokens / max(1, turn.bytes))
+        self._tokens_per_character.learn(usage.input_tokens / max(1, turn.size))
         self._output_tokens.learn(usage.output_tokens)
         actual = (1.0, float(usage.input_tokens), float(usage.output_tokens))
         for kind, bucket in self._buckets():

@@ -42,11 +42,13 @@ class LoggingObserver:
         """
 
         def on_reply(reply: Reply, seconds: float) -> None:
+            if isinstance(reply, Completion) and not LOGGER.isEnabledFor(logging.INFO):
+                return  # as for most of ten thousand rows
             name = model_name(engine)
             if isinstance(reply, Failure):
                 told = self._shown(_told(reply.error))
                 LOGGER.warning("%s failed after %.2f s: %s", name, seconds, told)
-            elif LOGGER.isEnabledFor(logging.INFO):
+            else:
                 usage, ended = reply.usage, reply.finish_reason
                 tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
                 form = "%s: %d tokens in, %d out, %.2f s, %s"
