@@ -43,11 +43,7 @@ class Budget:
 
 
 class Spending:
-    """What has been used of a budget, from when it was made on.
-
-    Attributes:
-        usage: tokens, and their cost where all of it is known.
-    """
+    """What has been used of a budget, from when it was made on."""
 
     def __init__(self, budget: Budget | None) -> None:
         """Begin to count.
@@ -58,7 +54,7 @@ class Spending:
         self._budget = budget
         self._started = time.monotonic()
         self._dollars: float | None = 0.0  # None once they are not known
-        self.usage = Usage()
+        self._usage = Usage()
 
     def add(self, usage: Usage) -> None:
         """Count what was used.
@@ -66,7 +62,9 @@ class Spending:
         Args:
             usage: of one more reply.
         """
-        self.usage += usage
+        if self._budget is None:
+            return
+        self._usage += usage
         if usage.tokens or usage.cost is not None:
             self._dollars = _sum(self._dollars, usage.cost)
 
@@ -75,8 +73,8 @@ class Spending:
         budget = self._budget
         if budget is None:
             return ""
-        if budget.tokens is not None and self.usage.tokens >= budget.tokens:
-            return f"{self.usage.tokens:,} tokens of {budget} are spent"
+        if budget.tokens is not None and self._usage.tokens >= budget.tokens:
+            return f"{self._usage.tokens:,} tokens of {budget} are spent"
         if budget.dollars is not None:
             if self._dollars is None:
                 return f"{budget} needs prices that are not known: give prices= to the LLM"
