@@ -203,7 +203,6 @@ class Lowered(JsonSchema):
         Args:
             spec: what was lowered to it.
         """
-
         return _reading(self, spec)
 
 
