@@ -38,8 +38,8 @@ _STATUSES: Final[Mapping[str, int]] = {
     "context_length_exceeded": 400,
     "rate_limit_exceeded": 429,
 }
-# What the package tells of this machine, at the cost of a tenth of a call's time; left out here, not
-# in each call's options, which it copies twice.
+# What the package tells of this machine, at the cost of a tenth of a call's time. It is left out
+# here and not in the options of each call, which the package copies twice.
 _UNSAID: Final[Mapping[str, Any]] = {
     f"X-Stainless-{name}": openai.Omit()
     for name in ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
