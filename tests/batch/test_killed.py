@@ -10,12 +10,13 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.servers.counted import counted_server
+from tests.servers.counted import Counted, counted_server
 from typedllm import LLM
 from typedllm.attempts import Policy
 from typedllm.batch.journal_report import status
@@ -65,6 +66,7 @@ def test_no_row_is_lost_or_doubled_by_twenty_kills(tmp_path: Path):
             killer.cancel()
             assert process.returncode in (0, -signal.SIGKILL), err
             kills += 1
+            settle(server)
             sent = server.asked - before
             assert set(sent.values()) <= {1}, "asked twice in one run"
             durable = durable_numbers(tmp_path / "run.db")
@@ -78,6 +80,13 @@ def test_no_row_is_lost_or_doubled_by_twenty_kills(tmp_path: Path):
         assert sum(server.asked.values()) <= ROWS + sum(not_durable.values())
     found = status(tmp_path / "run.db")
     assert (found.valid, found.invalid, found.failed) == (ROWS, 0, 0)
+
+
+def settle(server: Counted) -> None:
+    """Wait until what a killed process has sent has come."""
+    seen = -1
+    while seen != (seen := sum(server.asked.values())):
+        time.sleep(0.3)
 
 
 def durable_numbers(path: Path) -> set[int]:
