@@ -17,6 +17,8 @@ from tests.servers.batches import Provider, running
 from typedllm import LLM, EngineError, PromptTooLong, Sampling, UsageError
 from typedllm.attempts import Policy
 
+pytestmark = pytest.mark.slow
+
 MODEL = "anthropic-batch:claude-sonnet-4-5"
 
 

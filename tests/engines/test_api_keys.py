@@ -23,6 +23,8 @@ from typedllm.engines.instructor_providers import PROVIDERS
 from typedllm.engines.keys import key_of
 from typedllm.observers.console import LOGGER, log_to_console
 
+pytestmark = pytest.mark.slow
+
 KEY: Final = "geheim~Kuchen~47"  # of no form that the logs know
 HEADER: Final = "geheim~Tee~48"
 ODD: Final = {

@@ -21,6 +21,8 @@ from tests.servers.openai_batches import KEY, OpenAIBatchServer
 from typedllm import LLM, EngineError
 from typedllm.attempts import Policy
 
+pytestmark = pytest.mark.slow
+
 RESET: Final = -2  # while the body is on its way
 HALF: Final = -1  # in the middle of the answer
 GONE: Final = 0  # in place of an answer

@@ -27,6 +27,8 @@ from typedllm.engines.table import open_engine
 from typedllm.errors import TypedLLMError
 from typedllm.records import Completion, Message, Request, Segment
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"quiet_s": 0.05, "poll_s": 0.01}
 
 
