@@ -397,6 +397,7 @@ def test_an_empty_file_becomes_a_journal(path: Path):
     path.touch()
     with Journal(path) as journal:
         save(journal, key(1), kept())
+        assert journal.find(key(1)) == kept()
 
 
 def test_a_newer_format_is_told(path: Path):

@@ -142,7 +142,7 @@ class Server:
             while _session(self._process.pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
         except subprocess.TimeoutExpired:
-            pass
+            pass  # it is killed below
         finally:  # after a second Ctrl-C, too
             _kill_session(self._process.pid)
             self._process.wait()

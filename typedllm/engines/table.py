@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from typedllm._checks import nearest
+from typedllm._require import require
 from typedllm.engines.base import Engine
 from typedllm.engines.dialects import DIALECTS, traits_for
 from typedllm.engines.instructor import open_any, open_provider
@@ -61,6 +62,7 @@ def _embedded(model: str, *, rows: int = 256, cache_bytes: int = 1 << 30) -> Eng
 def _transformers(
     model: str, *, device: str | None = None, dtype: str | None = None, batch_size: int = 32
 ) -> Engine:
+    require("torch", "local")  # before a module that imports it: the extra is to be named
     from typedllm.engines.transformers import open_model
 
     return open_model(model, device=device, dtype=dtype, batch_size=batch_size)
