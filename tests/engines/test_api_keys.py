@@ -25,6 +25,12 @@ from typedllm.observers.console import LOGGER, log_to_console
 
 pytestmark = pytest.mark.slow
 
+
+def test_an_empty_key_is_refused_at_opening():
+    with pytest.raises(UsageError, match="api_key: it is empty"):
+        LLM("openai:m", api_key="")
+
+
 KEY: Final = "geheim~Kuchen~47"  # of no form that the logs know
 HEADER: Final = "geheim~Tee~48"
 ODD: Final = {

@@ -59,6 +59,8 @@ class Connection:
         object.__setattr__(self, "base_url", checked_url("base_url", self.base_url))
         if self.api_key is not None:
             check_sendable("api_key", self.api_key)
+            if not self.api_key:  # as of os.environ.get("KEY", "")
+                raise UsageError("api_key: it is empty; give the key, or leave it out")
         _check_headers(self.headers)
         named = {name.lower(): value for name, value in self.headers.items()}
         object.__setattr__(self, "headers", named)
